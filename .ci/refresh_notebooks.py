@@ -1,0 +1,57 @@
+"""Run notebooks from top to bottom and store their outputs, as `make test` will compare them.
+
+usage: python .ci/refresh_notebooks.py [NOTEBOOK ...]     (all of notebooks/ if none is named)
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def refresh(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute()
+    notebook.metadata["language_info"] = {"name": "python"}
+    for output in (o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs):
+        if output.output_type == "error":
+            shorten(output)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+
+
+def shorten(error: NotebookNode) -> None:
+    """Keep the frames of the notebook's own cells: the others name folders of this machine."""
+    own = [frame for frame in error.traceback if re.sub(r"\x1b\[[0-9;]*m", "", frame).startswith("Cell In")]
+    error.traceback = [*own, error.traceback[-1]]
+
+
+def main(paths: list[str]) -> None:
+    found = [Path(path).resolve() for path in paths] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    for path in found:
+        if ".ipynb_checkpoints" not in path.parts:
+            print(f"running {path.relative_to(ROOT)}", flush=True)
+            refresh(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
