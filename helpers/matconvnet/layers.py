@@ -1,0 +1,148 @@
+"""One layer's MATLAB fields -> `Layer`: weights by what they are, options as plain Python values."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .errors import MatConvNetError
+from .layer import Layer
+from .layout import hwio_to_oihw
+
+DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the file says nothing
+    "conv": {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)},
+    "convt": {"upsample": (1, 1), "crop": (0, 0, 0, 0)},
+    "pool": {"stride": (1, 1), "pad": (0, 0, 0, 0)},
+    "bnorm": {"epsilon": 1e-4},
+}
+LENGTHS = {"stride": 2, "dilate": 2, "upsample": 2, "pool": 2, "pad": 4, "crop": 4}
+NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # nor what only matters in MATLAB
+    "precious",
+    "momentum",
+    "filtersMomentum",
+    "biasesMomentum",
+}
+
+
+def read_layer(fields: Any, number: int) -> Layer:
+    """The `number`-th layer (counted from 1, for messages) from the fields of its struct, in any order."""
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        found = f"the fields {', '.join(fields)}" if isinstance(fields, dict) else f"a {type(fields).__name__}"
+        raise MatConvNetError(f"layer {number} is no struct with a `type` (found {found})")
+    kind, name = fields["type"], fields.get("name")
+    name = name if isinstance(name, str) else ""
+    label = f"layer {number} ({name or 'without a name'}, {kind})"
+    options = dict(DEFAULTS.get(kind, {}))
+    for key, value in fields.items():
+        if key not in NOT_OPTIONS and np.size(value):
+            options[key] = _option(key, value, label)
+    arrays = _arrays(fields, label)
+    if kind in ("conv", "convt"):
+        params = _conv_params(arrays, kind, label)
+    elif kind == "bnorm":
+        params = _bnorm_params(arrays, options["epsilon"], label)
+    else:
+        params = {f"weights_{i}": _tensor(array) for i, array in enumerate(arrays, start=1)}
+    return Layer(name, kind, params, options)
+
+
+def unique_names(layers: list[Layer]) -> list[Layer]:
+    """The layers with names that can be attributes: `conv1`, `conv2`, ... for those without, no name twice."""
+    taken: set[str] = set()
+    kinds: Counter[str] = Counter()
+    named = []
+    for layer in layers:
+        kinds[layer.type] += 1
+        name = re.sub(r"\W", "_", layer.name or f"{layer.type}{kinds[layer.type]}", flags=re.ASCII)
+        if name[0].isdigit():
+            name = f"layer_{name}"
+        if keyword.iskeyword(name) or hasattr(nn.Module, name) or name in ("training", "x"):
+            name = f"{name}_"
+        stem, count = name, 1
+        while name in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name)
+        named.append(replace(layer, name=name))
+    return named
+
+
+def _arrays(fields: dict[str, Any], label: str) -> list[NDArray]:
+    """The weight arrays, in order, whichever way the file keeps them; empty ones are absent ones."""
+    found = fields["weights"] if "weights" in fields else [fields.get("filters"), fields.get("biases")]
+    found = found if isinstance(found, list) else [found]
+    arrays = [array for array in found if array is not None and np.size(array)]
+    for array in arrays:
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise MatConvNetError(
+                f"{label}: its weights are no numbers but a MATLAB object; if the network was saved on the GPU, "
+                "save it again in MATLAB after net = vl_simplenn_move(net, 'cpu')"
+            )
+    return arrays
+
+
+def _conv_params(arrays: list[NDArray], kind: str, label: str) -> dict[str, Tensor]:
+    if not arrays or len(arrays) > 2:
+        raise MatConvNetError(f"{label}: expected a kernel and perhaps a bias, found {_shapes(arrays)}")
+    try:
+        weight = hwio_to_oihw(arrays[0])
+    except ValueError as error:
+        raise MatConvNetError(f"{label}: {error}") from error
+    if len(arrays) == 1:
+        return {"weight": weight}
+    if kind == "conv":
+        return {"weight": weight, "bias": _vector(arrays[1], len(weight), label)}
+    return {"weight": weight, "bias": _vector(arrays[1], None, label)}
+
+
+def _bnorm_params(arrays: list[NDArray], epsilon: float, label: str) -> dict[str, Tensor]:
+    if len(arrays) not in (2, 3):
+        raise MatConvNetError(f"{label}: expected multipliers, biases and perhaps moments, found {_shapes(arrays)}")
+    weight = _vector(arrays[0], None, label)
+    params = {"weight": weight, "bias": _vector(arrays[1], len(weight), label)}
+    if len(arrays) == 3:
+        if arrays[2].shape != (len(weight), 2):
+            raise MatConvNetError(f"{label}: expected moments ({len(weight)}, 2), found {arrays[2].shape}")
+        mean, sigma = _tensor(arrays[2].astype(np.float64).T)
+        params |= {"running_mean": mean, "running_var": (sigma.double() ** 2 - epsilon).float()}
+    return params
+
+
+def _vector(array: NDArray, length: int | None, label: str) -> Tensor:
+    """(1, C), (C, 1), (C,) -> (C,)."""
+    if array.size != max(array.shape) or length not in (None, array.size):
+        expected = "a vector" if length is None else f"{length} values, one for each output channel"
+        raise MatConvNetError(f"{label}: a bias or multiplier has shape {array.shape}, expected {expected}")
+    return _tensor(array.reshape(-1))
+
+
+def _tensor(array: NDArray) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+
+
+def _option(key: str, value: Any, label: str) -> Any:
+    """Numbers as int, float or tuple; sizes and pads at their full length; anything else as it is."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+        return value
+    if key not in LENGTHS:
+        if value.size > 16:
+            return value
+        numbers = tuple(int(n) if float(n).is_integer() else float(n) for n in value.ravel())
+        return numbers[0] if len(numbers) == 1 else numbers
+    numbers = tuple(int(n) for n in value.ravel())
+    if len(numbers) not in (1, LENGTHS[key]) or any(value.ravel() != numbers):
+        found = value.ravel().tolist()
+        raise MatConvNetError(f"{label}: `{key}` is {found}, expected 1 or {LENGTHS[key]} whole numbers")
+    return numbers * (LENGTHS[key] // len(numbers))
+
+
+def _shapes(arrays: list[NDArray]) -> str:
+    return ", ".join(str(array.shape) for array in arrays) or "none"

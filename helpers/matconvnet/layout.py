@@ -1,0 +1,72 @@
+"""Kernels and biases from MatConvNet's layout to PyTorch's, and fully connected layers both ways.
+
+MatConvNet keeps a kernel as (H, W, in, out), "HWIO", and MATLAB drops trailing dimensions of size 1.
+PyTorch wants (out, in, H, W), "OIHW".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def hwio_to_oihw(kernel: NDArray) -> Tensor:
+    """A MatConvNet kernel as PyTorch wants it.
+
+    Args:
+        kernel: (H, W, in, out), in any float or integer dtype, byte order and memory order. Dimensions
+            that MATLAB dropped are put back: (3, 3, 64) is read as (3, 3, 64, 1), (4, 4) as (4, 4, 1, 1).
+
+    Returns:
+        (out, in, H, W) float32, contiguous, in memory of its own. For a `convt` layer, whose kernel
+        MatConvNet keeps as (H, W, out, in), the same move gives (in, out, H, W), which is what
+        `torch.nn.ConvTranspose2d` wants.
+
+    Raises:
+        ValueError: fewer than 2 or more than 4 dimensions.
+    """
+    kernel = np.asarray(kernel)
+    if not 2 <= kernel.ndim <= 4:
+        raise ValueError(f"a MatConvNet kernel has 2 to 4 dimensions (H, W, in, out), this one is {kernel.shape}")
+    kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
+    return torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1), dtype=np.float32, order="C"))
+
+
+def conv_to_linear(weight: Tensor) -> Tensor:
+    """The `Linear` weight that does to flattened features what a conv over all of them does.
+
+    Args:
+        weight: (out, in, H, W), of a conv whose kernel is as large as its input.
+
+    Returns:
+        (out, in * H * W), for features flattened in (C, H, W) order, as `torch.flatten(x, 1)` does. A copy.
+
+    Raises:
+        ValueError: not four dimensions.
+    """
+    if weight.ndim != 4:
+        raise ValueError(f"conv_to_linear takes a conv weight (out, in, H, W), got {tuple(weight.shape)}")
+    return weight.reshape(len(weight), -1).clone()
+
+
+def linear_to_conv(weight: Tensor, kernel_size: tuple[int, int]) -> Tensor:
+    """The conv weight that slides a `Linear` over an image: the inverse of `conv_to_linear`.
+
+    Args:
+        weight: (out, in * H * W), of a `Linear` that reads `torch.flatten(features, 1)`.
+        kernel_size: (H, W) of those features.
+
+    Returns:
+        (out, in, H, W). A copy.
+
+    Raises:
+        ValueError: not two dimensions, or the columns do not divide by H * W.
+    """
+    height, width = kernel_size
+    if weight.ndim != 2 or weight.shape[1] % (height * width):
+        raise ValueError(
+            f"a {height}x{width} conv needs a Linear weight (out, in * {height} * {width}), got {tuple(weight.shape)}"
+        )
+    return weight.reshape(len(weight), -1, height, width).clone()

@@ -1,0 +1,58 @@
+"""A MatConvNet network's weights under the names of an existing PyTorch model."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .errors import MatConvNetError
+from .layer import Layer
+from .layout import conv_to_linear
+
+
+def match_parameters(layers: list[Layer], model: nn.Module) -> OrderedDict[str, Tensor]:
+    """See `Network.state_dict_for`."""
+    sources = [layer for layer in layers if layer.params]
+    targets = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, _BatchNorm))
+    ]
+    if len(sources) != len(targets):
+        raise MatConvNetError(
+            f"the file has {len(sources)} layers with weights ({_ends([layer.name for layer in sources])}), "
+            f"the model has {len(targets)} ({_ends([name for name, _ in targets])}): "
+            "copy layer by layer, from `network[name].params`"
+        )
+    matched: OrderedDict[str, Tensor] = OrderedDict()
+    for layer, (name, module) in zip(sources, targets, strict=True):
+        for key, tensor in _fit(layer, name, module).items():
+            matched[f"{name}.{key}"] = tensor
+    return matched
+
+
+def _fit(layer: Layer, name: str, module: nn.Module) -> dict[str, Tensor]:
+    params = {key: tensor.clone() for key, tensor in layer.params.items()}
+    if isinstance(module, nn.Linear) and layer.type == "conv":
+        params["weight"] = conv_to_linear(params["weight"])
+    if isinstance(module, _BatchNorm) and "running_var" in params:
+        # sigma^2 = variance + epsilon must stay what it was, whatever epsilon the model adds
+        params["running_var"] += layer.options["epsilon"] - module.eps
+    expected = {key: t.shape for key, t in module.state_dict().items() if key != "num_batches_tracked"}
+    if expected != {key: t.shape for key, t in params.items()}:
+        raise MatConvNetError(
+            f"layer {layer.name!r} ({_shapes(params)}) does not fit {name!r}, "
+            f"a {type(module).__name__} ({_shapes(module.state_dict())}): choose a model of the same widths, "
+            f"or leave this layer out and load the rest with strict=False"
+        )
+    return params
+
+
+def _shapes(tensors: dict[str, Tensor]) -> str:
+    return ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in tensors.items()) or "no parameters"
+
+
+def _ends(names: list[str]) -> str:
+    return " ... ".join([names[0], names[-1]]) if len(names) > 1 else "".join(names) or "none"

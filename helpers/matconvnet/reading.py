@@ -1,0 +1,107 @@
+"""Read a MatConvNet SimpleNN network from a `.mat` file of version 5 or 7."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from scipy.io.matlab import MatlabFunction, MatlabOpaque
+
+from .errors import MatConvNetError
+from .layers import read_layer, unique_names
+from .network import Network
+
+MAGIC = (  # how a file starts that is not a MATLAB 5 file, what it is then, what to do
+    (b"", "an empty file", "download or copy it again"),
+    (b"MATLAB 7.3", "a MATLAB v7.3 (HDF5) file", "in MATLAB: load it and save(file, '-struct', ..., '-v7')"),
+    (b"\x89HDF", "an HDF5 file", "if it comes from MATLAB, save it there again with '-v7'"),
+    (b"PK", "a zip file, most likely a PyTorch checkpoint", "read it with torch.load(path)"),
+    (b"\x80", "a Python pickle, most likely an old PyTorch checkpoint", "read it with torch.load(path)"),
+    (b"<", "a web page", "the download answered with a page instead of the file: download it again"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file", "fetch the file itself with git lfs pull"),
+)
+
+
+def load_matconvnet(path: str | Path) -> Network:
+    """The network in `path`, with PyTorch tensors in PyTorch's layout.
+
+    Reads SimpleNN networks in the forms met in real files: `layers` at the top or under `net`, class names and
+    normalization beside them or under `meta`, weights as `weights` or as `filters` and `biases` (old betas),
+    layers without names, fields in any order, dimensions of size 1 that MATLAB dropped, biases in any orientation.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        MatConvNetError: it holds no such network; the message says what was found and what to do.
+    """
+    path = Path(path)
+    contents = _read(path)
+    net = contents["net"] if isinstance(contents.get("net"), dict) else contents
+    fields = net.get("layers")
+    if isinstance(fields, dict):  # a 1x1 struct array instead of a cell
+        fields = [fields]
+    if not isinstance(fields, list) or not fields:
+        there = ", ".join(sorted(net)) or "nothing"
+        raise MatConvNetError(f"{path.name}: a MATLAB file without a `layers` cell (it has {there}); is it a network?")
+    if any(isinstance(layer, dict) and "block" in layer for layer in fields):
+        raise MatConvNetError(f"{path.name}: a DagNN network; only SimpleNN networks can be read so far")
+    try:
+        layers = [read_layer(layer, number) for number, layer in enumerate(fields, start=1)]
+    except MatConvNetError as error:
+        raise MatConvNetError(f"{path.name}: {error}") from error
+    meta = net["meta"] if isinstance(net.get("meta"), dict) else net
+    return Network(unique_names(layers), _classes(meta.get("classes")), _normalization(meta.get("normalization")))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        start = file.read(128)
+    if not start.startswith(b"MATLAB 5.0"):
+        stripped = start.lstrip()
+        for magic, found, advice in MAGIC:
+            if stripped.startswith(magic) if magic else not start:
+                raise MatConvNetError(f"{path.name}: this is {found}; {advice}")
+        begins = f"it starts with {start[:16]!r}"
+        raise MatConvNetError(f"{path.name}: not a MATLAB file ({begins}); check the path and the download")
+    try:
+        contents = scipy.io.loadmat(path)
+    except Exception as error:  # scipy raises a dozen different types on damaged files
+        raise MatConvNetError(
+            f"{path.name}: a MATLAB file that cannot be read to its end ({type(error).__name__}: {error}); "
+            f"it is {path.stat().st_size:,} bytes, compare that with its source and download it again"
+        ) from error
+    return {key: _plain(value) for key, value in contents.items() if not key.startswith("__")}
+
+
+def _plain(value: Any) -> Any:
+    """A MATLAB value in Python: struct -> dict, cell or struct array -> list, char -> str; numbers stay arrays."""
+    if isinstance(value, (MatlabFunction, MatlabOpaque)) or not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.names:
+        structs = [{name: _plain(item[name]) for name in value.dtype.names} for item in value.ravel(order="F")]
+        return structs[0] if len(structs) == 1 else structs
+    if value.dtype == object:
+        return [_plain(item) for item in value.ravel(order="F")]
+    if value.dtype.kind == "U":
+        lines = [str(line) for line in value.ravel()]
+        return lines[0] if len(lines) == 1 else lines or ""
+    return value
+
+
+def _classes(value: Any) -> list[str]:
+    """`classes.description` ("tabby cat") if it is there, else `classes.name` ("n02123045"), else a bare cell."""
+    if isinstance(value, dict):
+        value = value.get("description") or value.get("name")
+    if isinstance(value, str):
+        value = [value]
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def _normalization(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {}
+    kept = {key: item for key, item in value.items() if np.size(item)}
+    if "imageSize" in kept:
+        kept["imageSize"] = tuple(int(n) for n in np.ravel(kept["imageSize"]))
+    return kept

@@ -1,0 +1,187 @@
+"""`to_module` against plain numpy loops, one layer at a time and all together."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from matlab import cell, conv, lrn, pool, save, struct
+from numpy.typing import NDArray
+
+from helpers.matconvnet import MatConvNetError, Network, load_matconvnet
+
+RNG = np.random.default_rng(1)
+KERNEL, BIAS = RNG.normal(size=(2, 3, 4, 6)), RNG.normal(size=6)
+IMAGE = RNG.normal(size=(9, 11, 4))
+
+
+def network(tmp_path, *layers: NDArray) -> Network:
+    return load_matconvnet(save(tmp_path / "net.mat", layers=cell(*layers)))
+
+
+def run(net: Network, image: NDArray) -> NDArray:
+    """(H, W, C) -> (H', W', C') through the built module."""
+    with torch.no_grad():
+        y = net.to_module()(torch.from_numpy(image).float().permute(2, 0, 1)[None])
+    return y[0].permute(1, 2, 0).numpy()
+
+
+def conv_layer(kernel: NDArray = KERNEL, bias: NDArray = BIAS, **options) -> NDArray:
+    return struct(name="conv", type="conv", weights=cell(kernel, bias), **options)
+
+
+@pytest.mark.parametrize("stride", [1, [2, 3]])
+@pytest.mark.parametrize("padding", [0, 2, [1, 0, 2, 3], [1, 1, 2, 2]])
+@pytest.mark.parametrize("dilate", [1, [2, 3]])
+def test_conv(tmp_path, stride, padding, dilate) -> None:
+    net = network(tmp_path, conv_layer(stride=stride, pad=padding, dilate=dilate))
+    expected = conv(
+        IMAGE,
+        KERNEL,
+        BIAS,
+        tuple(np.broadcast_to(stride, 2)),
+        tuple(np.broadcast_to(padding, 4)),
+        tuple(np.broadcast_to(dilate, 2)),
+    )
+    np.testing.assert_allclose(run(net, IMAGE), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_grouped_conv_after_a_plain_one(tmp_path) -> None:
+    grouped, bias = RNG.normal(size=(3, 2, 3, 8)), RNG.normal(size=8)
+    second = struct(name="grouped", type="conv", weights=cell(grouped, bias), pad=0, stride=1)
+    net = network(tmp_path, conv_layer(), second)
+    assert net.to_module().grouped.groups == 2
+    np.testing.assert_allclose(run(net, IMAGE), conv(conv(IMAGE, KERNEL, BIAS), grouped, bias), rtol=1e-4, atol=1e-4)
+
+
+def test_conv_without_bias(tmp_path) -> None:
+    net = network(tmp_path, struct(name="conv", type="conv", weights=cell(KERNEL, np.zeros((0, 0)))))
+    assert net.to_module().conv.bias is None
+    np.testing.assert_allclose(run(net, IMAGE), conv(IMAGE, KERNEL, np.zeros(6)), rtol=1e-4, atol=1e-4)
+
+
+POOLS = [  # size, padding: none, alike, MatConvNet's usual one, and more than half the window
+    ([3, 2], 0),
+    ([3, 2], [1, 1, 1, 1]),
+    ([3, 2], [0, 1, 0, 1]),
+    ([3, 2], [2, 2, 1, 1]),
+    ([2, 4], [1, 0, 0, 3]),
+    ([2, 4], [1, 1, 2, 2]),
+    ([2, 4], [1, 1, 3, 3]),
+]
+
+
+@pytest.mark.parametrize("method", ["max", "avg"])
+@pytest.mark.parametrize(("size", "padding"), POOLS)
+@pytest.mark.parametrize("stride", [2, 3, [1, 2]])
+def test_pool(tmp_path, method, size, stride, padding) -> None:
+    net = network(tmp_path, struct(name="p", type="pool", method=method, pool=size, stride=stride, pad=padding))
+    image = IMAGE - 5  # all negative: a zero that slipped in from the padding would win
+    expected = pool(image, tuple(size), tuple(np.broadcast_to(stride, 2)), tuple(np.broadcast_to(padding, 4)), method)
+    np.testing.assert_allclose(run(net, image), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_lrn_odd_and_even(tmp_path, size) -> None:
+    net = network(tmp_path, struct(name="n", type="lrn", param=np.array([size, 1.5, 0.3, 0.75])))
+    np.testing.assert_allclose(run(net, IMAGE), lrn(IMAGE, size, 1.5, 0.3, 0.75), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("epsilon", [None, 1e-2])
+def test_bnorm_divides_by_sigma_not_by_its_root(tmp_path, epsilon) -> None:
+    gain, bias, mean, sigma = RNG.normal(size=(4, 4))
+    sigma = np.abs(sigma) + 0.5
+    options = {} if epsilon is None else {"epsilon": epsilon}
+    weights = cell(gain[:, None], bias[None], np.stack([mean, sigma], axis=1))
+    net = network(tmp_path, struct(name="b", type="bnorm", weights=weights, **options))
+    np.testing.assert_allclose(run(net, IMAGE), (IMAGE - mean) / sigma * gain + bias, rtol=1e-4, atol=1e-4)
+
+
+def test_bnorm_without_moments_uses_those_of_the_batch(tmp_path) -> None:
+    gain, bias = RNG.normal(size=(2, 4))
+    net = network(tmp_path, struct(name="b", type="bnorm", weights=cell(gain[:, None], bias[:, None])))
+    mean, variance = IMAGE.mean((0, 1)), IMAGE.var((0, 1))
+    expected = (IMAGE - mean) / np.sqrt(variance + 1e-4) * gain + bias
+    np.testing.assert_allclose(run(net, IMAGE), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_relu_leak_sigmoid_softmax_and_dropout(tmp_path) -> None:
+    def single(**fields) -> NDArray:
+        return run(network(tmp_path, struct(name="a", **fields)), IMAGE)
+
+    np.testing.assert_allclose(single(type="relu"), np.maximum(IMAGE, 0), rtol=1e-6)
+    np.testing.assert_allclose(single(type="relu", leak=0.1), np.where(IMAGE > 0, IMAGE, 0.1 * IMAGE), rtol=1e-6)
+    np.testing.assert_allclose(single(type="sigmoid"), 1 / (1 + np.exp(-IMAGE)), rtol=1e-5)
+    powers = np.exp(IMAGE)
+    np.testing.assert_allclose(single(type="softmax"), powers / powers.sum(2, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(single(type="dropout", rate=0.9), IMAGE, rtol=1e-6)
+
+
+def small_network(tmp_path) -> Network:
+    fc = struct(type="conv", weights=cell(RNG.normal(size=(4, 4, 6, 5)), RNG.normal(size=(1, 5))))
+    return network(
+        tmp_path,
+        conv_layer(pad=[1, 0, 1, 1], stride=1),
+        struct(name="relu", type="relu"),
+        struct(name="pool", type="pool", method="max", pool=[3, 3], stride=2, pad=[0, 1, 0, 1]),
+        fc,
+        struct(type="softmaxloss"),
+    )
+
+
+def test_loss_layers_are_left_out_and_the_code_reads_like_a_forward(tmp_path) -> None:
+    code = small_network(tmp_path).to_module().code
+    lines = [line.strip() for line in code.strip().splitlines()]
+    assert lines == [
+        "def forward(self, x):",
+        "x = self.conv_pad(x)",
+        "x = self.conv(x)",
+        "x = self.relu(x)",
+        "x = self.pool_pad(x)",
+        "x = self.pool(x)",
+        "x = self.conv2(x)",
+        "return x",
+    ]
+
+
+def test_module_keys_are_the_networks_keys(tmp_path) -> None:
+    net = small_network(tmp_path)
+    module = net.to_module()
+    assert list(module.state_dict()) == list(net.state_dict())
+    module.load_state_dict(net.state_dict())
+
+
+def test_training_the_module_leaves_the_network_as_it_was_read(tmp_path) -> None:
+    net = small_network(tmp_path)
+    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    module = net.to_module()
+    assert not module.training
+    module(torch.randn(2, 4, 8, 9)).sum().backward()
+    torch.optim.SGD(module.parameters(), lr=1.0).step()
+    assert not torch.equal(module.conv.weight, before["conv.weight"])
+    assert all(torch.equal(tensor, before[key]) for key, tensor in net.state_dict().items())
+
+
+def test_copies_compute_the_same(tmp_path) -> None:
+    module = small_network(tmp_path).to_module()
+    x = torch.randn(2, 4, 8, 9)
+    torch.testing.assert_close(copy.deepcopy(module)(x), module(x))
+
+
+def test_types_that_cannot_be_built_are_named_and_their_weights_stay_readable(tmp_path) -> None:
+    array = RNG.normal(size=(2, 3))
+    net = network(tmp_path, conv_layer(), struct(name="odd", type="spnorm", weights=cell(array)))
+    with pytest.raises(MatConvNetError, match=r"'odd' \(type 'spnorm'\).*known types are bnorm, conv"):
+        net.to_module()
+    np.testing.assert_allclose(net["odd"].params["weights_1"], array, rtol=1e-6)
+
+
+def test_layers_that_do_not_follow_on_are_refused(tmp_path) -> None:
+    wrong = struct(name="next", type="conv", weights=cell(RNG.normal(size=(3, 2, 5, 8)), RNG.normal(size=8)))
+    with pytest.raises(MatConvNetError, match=r"'next': 6 channels arrive.*\(8, 5, 3, 2\) reads 5"):
+        network(tmp_path, conv_layer(), wrong).to_module()
+    norm = struct(name="b", type="bnorm", weights=cell(np.ones(5), np.ones(5), np.ones((5, 2))))
+    with pytest.raises(MatConvNetError, match="'b': 6 channels arrive, but it normalises 5"):
+        network(tmp_path, conv_layer(), norm).to_module()
+    with pytest.raises(MatConvNetError, match="'p': cannot build pooling method 'sum'"):
+        network(tmp_path, struct(name="p", type="pool", method="sum", pool=2)).to_module()

@@ -1,0 +1,169 @@
+"""What a `Network` offers: keys, tables, preprocessing, weights for somebody else's model."""
+
+import numpy as np
+import pytest
+import torch
+from matlab import cell, save, struct
+from torch import nn
+
+from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
+
+TORCH = torch.Generator().manual_seed(3)
+
+
+def randn(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=TORCH)
+
+
+def conv(name: str, *shape: int) -> Layer:
+    options = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)}
+    return Layer(name, "conv", {"weight": randn(*shape), "bias": randn(shape[0])}, options)
+
+
+def test_state_dict_keys_and_lookup() -> None:
+    net = Network([conv("a", 4, 3, 2, 5), Layer("r", "relu"), conv("b", 6, 4, 1, 1)])
+    assert list(net.state_dict()) == ["a.weight", "a.bias", "b.weight", "b.bias"]
+    assert net["b"] is net.layers[2]
+    with pytest.raises(KeyError, match="no layer 'c'; the layers are a, r, b"):
+        net["c"]
+
+
+def test_tables_for_terminal_and_notebook() -> None:
+    net = Network([conv("a<b", 4, 3, 2, 5), Layer("pool", "pool", {}, {"pad": (0, 1, 0, 1)})], ["x", "y"])
+    text, html = repr(net), net._repr_html_()
+    assert "weight 4x3x2x5, bias 4" in text
+    assert "pad 0 1 0 1" in text
+    assert "2 layers, 124 parameters, 2 classes, preprocessing not in the file" in text
+    assert "<td>a&lt;b</td>" in html
+    assert "weight 4x3x2x5" in html
+
+
+AVERAGE = np.array([10.0, 20.0, 30.0])
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1), (1, 1, 3)])
+def test_preprocess_takes_the_average_from_each_channel(shape) -> None:
+    net = Network([], normalization={"averageImage": AVERAGE.reshape(shape), "imageSize": (4, 5, 3)})
+    images = torch.randint(0, 256, (2, 3, 4, 5), generator=TORCH, dtype=torch.uint8)
+    ready = net.preprocess(images)
+    assert ready.dtype == torch.float32
+    for n, c, h, w in np.ndindex(2, 3, 4, 5):
+        assert ready[n, c, h, w] == images[n, c, h, w].item() - AVERAGE[c]
+    torch.testing.assert_close(net.preprocess(images[0]), ready[:1])
+
+
+def test_preprocess_with_a_full_average_image() -> None:
+    average = np.arange(4 * 5 * 3, dtype=float).reshape(4, 5, 3)
+    net = Network([], normalization={"averageImage": average})
+    images = randn(2, 3, 4, 5) * 40 + 100
+    ready = net.preprocess(images)
+    for c, h, w in np.ndindex(3, 4, 5):
+        assert ready[1, c, h, w] == images[1, c, h, w] - average[h, w, c]
+    with pytest.raises(MatConvNetError, match=r"averageImage is \(3, 4, 5\) but the resized images are \(3, 6, 5\)"):
+        net.preprocess(torch.full((1, 3, 6, 5), 9))
+
+
+def test_preprocess_with_a_grey_average_image() -> None:
+    average = np.arange(20.0).reshape(4, 5)
+    ready = Network([], normalization={"averageImage": average}).preprocess(torch.full((1, 1, 4, 5), 50))
+    assert ready[0, 0].tolist() == (50 - average).tolist()
+
+
+def test_preprocess_resizes_as_matlab_does() -> None:
+    net = Network([], normalization={"averageImage": np.zeros(3), "imageSize": (4, 2, 3)})
+    ramp = torch.arange(8.0).view(1, 1, 8, 1).expand(1, 3, 8, 4) * 30
+    # imresize halves with a triangle 4 pixels wide: weights 1 3 3 1 over 8, cut off and rescaled at the border
+    expected = [(3 * 0 + 3 * 1 + 1 * 2) / 7, 2.5, 4.5, (1 * 5 + 3 * 6 + 3 * 7) / 7]
+    assert net.preprocess(ramp)[0, 0, :, 0].tolist() == pytest.approx([30 * value for value in expected], rel=1e-5)
+    small = torch.tensor([[0.0, 100.0]]).expand(1, 3, 1, 2)
+    wide = Network([], normalization={"averageImage": np.zeros(3), "imageSize": (1, 4, 3)}).preprocess(small)
+    assert wide[0, 0, 0].tolist() == pytest.approx([0, 25, 75, 100])
+
+
+def test_preprocess_refuses_what_would_give_silent_nonsense() -> None:
+    net = Network([], normalization={"averageImage": AVERAGE})
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        net.preprocess(torch.rand(1, 3, 4, 5))
+    with pytest.raises(ValueError, match=r"expected images \(N, 3, H, W\) .* got \(1, 4, 5, 3\)"):
+        net.preprocess(torch.full((1, 4, 5, 3), 9))
+    with pytest.raises(MatConvNetError, match=r"no normalization\.averageImage"):
+        Network([]).preprocess(torch.full((1, 3, 4, 5), 9))
+
+
+def chain() -> tuple[Network, nn.Sequential]:
+    """A conv, a bnorm and a fully connected layer, which MatConvNet keeps as a conv."""
+    norm = Layer("bn", "bnorm", {"weight": randn(4), "bias": randn(4)}, {"epsilon": 1e-4})
+    norm.params.update(running_mean=randn(4), running_var=randn(4).abs() + 0.1)
+    net = Network([conv("c", 4, 3, 2, 5), norm, Layer("r", "relu"), conv("fc", 7, 4, 3, 2)])
+    model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(24, 7))
+    return net, model.eval()
+
+
+def test_weights_for_another_model_compute_the_same() -> None:
+    net, model = chain()
+    model.load_state_dict(net.state_dict_for(model))
+    images = randn(2, 3, 4, 6)
+    torch.testing.assert_close(model(images), net.to_module()(images).flatten(1))
+    assert model[0].weight.data_ptr() != net["c"].params["weight"].data_ptr()
+
+
+def test_epsilon_of_the_model_is_made_up_for() -> None:
+    net, model = chain()
+    model[1].eps = 0.05
+    model.load_state_dict(net.state_dict_for(model))
+    images = randn(2, 3, 4, 6)
+    torch.testing.assert_close(model(images), net.to_module()(images).flatten(1))
+
+
+def test_a_model_that_does_not_fit_is_told_where() -> None:
+    net, model = chain()
+    with pytest.raises(MatConvNetError, match=r"3 layers with weights \(c ... fc\), the model has 2 \(0 ... 1\)"):
+        net.state_dict_for(model[:3])
+    model[4] = nn.Linear(24, 8)
+    with pytest.raises(MatConvNetError, match=r"'fc' \(weight \(7, 24\), bias \(7,\)\) does not fit '4', a Linear"):
+        net.state_dict_for(model)
+    model[4] = nn.Linear(24, 7, bias=False)
+    with pytest.raises(MatConvNetError, match=r"does not fit '4', a Linear \(weight \(7, 24\)\)"):
+        net.state_dict_for(model)
+
+
+def test_what_save_matconvnet_writes_looks_like_the_published_file(tmp_path) -> None:
+    from scipy.io import loadmat
+
+    from helpers.matconvnet import save_matconvnet
+
+    layers = [
+        conv("conv1_1", 4, 3, 2, 5),
+        Layer("relu1_1", "relu"),
+        Layer("pool1", "pool", {}, {"method": "max", "pool": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}),
+        conv("fc8", 6, 4, 1, 1),
+        Layer("prob", "softmax"),
+    ]
+    normalization = {"imageSize": np.array([[8.0, 9.0, 3.0]]), "averageImage": AVERAGE.reshape(1, 1, 3)}
+    path = tmp_path / "a.mat"
+    save_matconvnet(path, layers, classes=list("abcdef"), normalization=normalization)
+    raw = loadmat(path)
+    assert raw["layers"].shape == (1, 5)
+    first = raw["layers"][0, 0]
+    assert first.shape == (1, 1)
+    assert first.dtype.names == (
+        "name", "type", "weights", "size", "pad", "stride", "precious", "dilate", "opts",
+    )  # fmt: skip
+    assert first["weights"][0, 0].shape == (1, 2)
+    assert first["weights"][0, 0][0, 0].shape == (2, 5, 3, 4)
+    assert first["weights"][0, 0][0, 1].shape == (4, 1)
+    assert first["size"][0, 0].tolist() == [[2, 5, 3, 4]]
+    assert raw["classes"][0, 0]["description"][0, 2].item() == "c"
+    net = load_matconvnet(path)
+    assert net.classes == list("abcdef")
+    for layer, read in zip(layers, net.layers, strict=True):
+        assert (layer.name, layer.type) == (read.name, read.type)
+        assert all(torch.equal(tensor, read.params[key]) for key, tensor in layer.params.items())
+        assert all(read.options[key] == value for key, value in layer.options.items())
+
+
+def test_structs_and_cells_of_one(tmp_path) -> None:
+    layer = struct(name="c", type="conv", weights=cell(np.ones((2, 3, 4, 5)), np.ones((1, 5))))
+    for layers in (cell(layer), layer):
+        net = load_matconvnet(save(tmp_path / "a.mat", layers=layers))
+        assert [found.name for found in net.layers] == ["c"]
