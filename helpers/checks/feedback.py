@@ -1,0 +1,118 @@
+"""What checks are made of: call the learner's function safely, compare, and name the likely cause."""
+
+from __future__ import annotations
+
+import copy
+import linecache
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class NotAttempted(Exception):  # noqa: N818 - an outcome, not an error
+    """The answer is still the stub."""
+
+
+class NotYet(Exception):  # noqa: N818
+    """The answer differs from what is asked; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise.
+
+    Attributes:
+        verify: takes the learner's answer, raises `NotAttempted` or `NotYet`, returns if it is right.
+        hints: shown one at a time, the last one nearly the answer.
+        praise: what a right answer has shown.
+        solution: the notebook it is solved in.
+    """
+
+    verify: Callable[[Any], None]
+    hints: tuple[str, ...]
+    praise: str
+    solution: str
+
+
+def call(function: Any, *inputs: Any) -> Any:
+    """What the learner's function returns for copies of `inputs`.
+
+    Raises:
+        NotAttempted: it is no answer yet: the stub, or a part of it is still `...`.
+        NotYet: it is no function, it raised, or it changed what it was given.
+    """
+    if function is ... or function is None:
+        raise NotAttempted
+    if not callable(function):
+        raise NotYet(f"hand in the function itself, not a {type(function).__name__}.")
+    given = copy.deepcopy(inputs)
+    try:
+        answer = function(*given)
+    except NotImplementedError:
+        raise NotAttempted from None
+    except Exception as error:
+        if "ellipsis" in str(error).lower():
+            raise NotAttempted from None
+        raise NotYet(f"your code stopped with {type(error).__name__}: {error}{_line(error)}") from None
+    if answer is None or answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
+        raise NotAttempted
+    if not all(_same(before, after) for before, after in zip(inputs, given, strict=True)):
+        raise NotYet(
+            "your function changes what it was given.\nLikely cause: an in-place operation such as `*=`, "
+            "`+=` or `copy_` on an argument; work on a copy."
+        )
+    return answer
+
+
+def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, Tensor]]) -> None:
+    """Raise `NotYet` at the first difference, with the cause whose wrong value the answer equals.
+
+    Args:
+        got: what the learner computed.
+        expected: what is right.
+        what: how the message calls it, for instance "the weight".
+        causes: pairs of a likely cause and the value that this mistake gives.
+    """
+    if not isinstance(got, Tensor):
+        raise NotYet(f"{what} should be a torch.Tensor, but it is a {type(got).__name__}.")
+    cause = next((text for text, wrong in causes if _same(got, wrong)), None)
+    because = f"\nLikely cause: {cause}" if cause else ""
+    if got.shape != expected.shape:
+        raise NotYet(f"{what} should have shape {tuple(expected.shape)}, but has {tuple(got.shape)}.{because}")
+    if _same(got, expected):
+        return
+    place = tuple((~torch.isclose(got.double(), expected.double(), rtol=1e-4, atol=1e-5)).nonzero()[0].tolist())
+    index = ", ".join(map(str, place))
+    raise NotYet(f"{what} at [{index}] should be {expected[place]:.4f}, but is {got[place]:.4f}.{because}")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, nn.Module) and isinstance(b, nn.Module):
+        return _same(a.state_dict(), b.state_dict())
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        if a.dtype == object or a.dtype.names:
+            return all(_same(x, y) for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True))
+        return bool(np.array_equal(a, b))
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+def _line(error: Exception) -> str:
+    """The learner's own line in which it happened: the deepest one that stands in a notebook cell or a test."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "site-packages" not in frame.filename and not frame.filename.endswith("feedback.py"):
+            line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+            return f"\nIt happened in: {line}" if line else ""
+    return ""

@@ -1,0 +1,42 @@
+"""Lesson 00: the exercise that shows how exercises work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .feedback import Exercise, NotYet, call
+
+
+def verify_count(answer: Any) -> None:
+    """0.1 `count_parameters(model) -> int`."""
+    model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.Linear(6, 7))
+    tensors = list(model.parameters())
+    right = sum(tensor.numel() for tensor in tensors)
+    causes = {
+        len(tensors): "this counts the tensors; each holds many numbers (tensor.numel()).",
+        sum(len(tensor) for tensor in tensors): "len(tensor) is only its first dimension; tensor.numel() is all of it.",
+        sum(tensor.numel() for tensor in model.state_dict().values()): (
+            "state_dict() also holds buffers, such as BatchNorm's running mean; model.parameters() does not."
+        ),
+        sum(tensor.numel() for tensor in tensors if tensor.ndim > 1): "the biases are missing.",
+    }
+    got = call(answer, model)
+    if got != right:
+        cause = causes.get(got if isinstance(got, int) else None)
+        raise NotYet(f"expected {right} for a small model, got {got}." + (f"\nLikely cause: {cause}" if cause else ""))
+
+
+EXERCISES = {
+    "0.1": Exercise(
+        verify_count,
+        (
+            "model.parameters() runs through all weight and bias tensors of a model.",
+            "tensor.numel() is the number of elements of a tensor.",
+            "sum(parameter.numel() for parameter in model.parameters())",
+        ),
+        "you know how exercises work here, and how to weigh a network.",
+        "notebooks/solutions/00_start_here.ipynb",
+    ),
+}

@@ -1,0 +1,27 @@
+"""The check of lesson 00 on the stub, on right answers, and on wrong ones."""
+
+import pytest
+
+from helpers.exercises import check
+
+WRONG = {
+    "this counts the tensors": lambda model: len(list(model.parameters())),
+    "only its first dimension": lambda model: sum(len(p) for p in model.parameters()),
+    "also holds buffers": lambda model: sum(t.numel() for t in model.state_dict().values()),
+    "the biases are missing": lambda model: sum(p.numel() for p in model.parameters() if p.ndim > 1),
+    "expected 181 for a small model, got 1": lambda model: 1,
+}
+
+
+def test_stub_and_reference() -> None:
+    def stub(model): ...
+
+    assert check("0.1", stub).kind == "not attempted"
+    assert check("0.1", lambda model: sum(p.numel() for p in model.parameters())).kind == "passed"
+
+
+@pytest.mark.parametrize("cause", WRONG)
+def test_wrong_answers_are_told_their_cause(cause) -> None:
+    result = check("0.1", WRONG[cause])
+    assert result.kind == "not yet"
+    assert cause in result.text

@@ -1,0 +1,129 @@
+"""The checks of lesson 01 on the stub, on right answers, and on the wrong answers that learners give."""
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.exercises import check, hint
+from helpers.matconvnet import conv_to_linear, hwio_to_oihw
+
+
+def full(kernel):
+    return torch.tensor(kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim)))
+
+
+def weight(kernel):
+    return full(kernel).permute(3, 2, 0, 1).contiguous()
+
+
+def vector(bias):
+    return torch.tensor(bias).reshape(-1)
+
+
+def read(layers, relu=False, old=True, item=True, by_position=False):
+    found = {}
+    for element in layers.ravel():
+        layer = element[0, 0]
+        names = layer.dtype.names
+        name = layer["name"].item() if item else tuple(layer["name"])
+        if "filters" in names and old:
+            found[name] = (layer[2], layer[3]) if by_position else (layer["filters"], layer["biases"])
+        elif "weights" in names and layer["weights"].size:
+            found[name] = tuple(layer["weights"].ravel())
+        elif "weights" in names and relu:
+            found[name] = (None, None)
+    return found
+
+
+def fold(w, b, average, mean, std, scale=None, shift=None, shifted=None):
+    scale = 255 * std if scale is None else scale
+    shift = 255 * mean - average if shift is None else shift
+    new = w * scale.view(1, 3, 1, 1)
+    shifted = w if shifted is None else new
+    return new, b + (shifted * shift.view(1, 3, 1, 1)).sum((1, 2, 3))
+
+
+RIGHT = {
+    "1.1": [lambda k, b: (weight(k), vector(b)), lambda k, b: (hwio_to_oihw(k), vector(b))],
+    "1.2": [read, lambda layers: {k: (a.copy(), b.reshape(b.shape)) for k, (a, b) in read(layers).items()}],
+    "1.3": [
+        lambda k: weight(k).reshape(5, -1),
+        lambda k: conv_to_linear(weight(k)),
+        lambda k: torch.tensor(k.transpose(2, 0, 1, 3).reshape(-1, k.shape[3]).T),
+    ],
+    "1.4": [fold, lambda w, b, a, m, s: fold(w, b, a, m, s, scale=s * 255.0)],
+}
+
+WRONG = {  # exercise -> what the message must name -> the answer
+    "1.1": {
+        "height and width are exchanged": lambda k, b: (weight(k).transpose(2, 3), vector(b)),
+        "input and output channels are exchanged": lambda k, b: (weight(k).transpose(0, 1), vector(b)),
+        "reshaped, which leaves its numbers": lambda k, b: (full(k).reshape(weight(k).shape), vector(b)),
+        "picks one number out": lambda k, b: (weight(k), torch.tensor(b).transpose(1, 0)[0]),
+        "still has two dimensions": lambda k, b: (weight(k), torch.tensor(b)),
+        "stopped with ValueError: axes don't match array": lambda k, b: (
+            torch.tensor(k.transpose(3, 2, 0, 1)),
+            vector(b),
+        ),
+        "share memory": lambda k, b: (
+            (torch.from_numpy(full(k).numpy()), torch.from_numpy(b).reshape(-1))
+            and (torch.from_numpy(k.reshape(k.shape + (1,) * (4 - k.ndim))).permute(3, 2, 0, 1), vector(b))
+        ),
+        "not contiguous": lambda k, b: (full(k).permute(3, 2, 0, 1), vector(b)),
+        "should be a torch.Tensor": lambda k, b: (weight(k).numpy(), vector(b)),
+        "expected two values": lambda k, b: weight(k),
+    },
+    "1.2": {
+        "leave such layers out": lambda layers: read(layers, relu=True),
+        "the old form, with `filters` and `biases`, is not read": lambda layers: read(layers, old=False),
+        "take .item()": lambda layers: read(layers, item=False),
+        "taken by position": lambda layers: read(layers, by_position=True),
+        "not a list": lambda layers: list(read(layers)),
+        "stopped with IndexError": lambda layers: {str(e[0][0][0]): tuple(e[0][0][9]) for e in layers[0]},
+    },
+    "1.3": {
+        "MATLAB's order (H, W, C)": lambda k: torch.tensor(k).reshape(-1, 5).T,
+        "height and width are exchanged": lambda k: weight(k).transpose(2, 3).reshape(5, -1),
+        "outputs and inputs are exchanged": lambda k: weight(k).reshape(5, -1).T,
+        "without moving its axes": lambda k: torch.tensor(k).reshape(5, -1),
+        "still a conv weight": weight,
+    },
+    "1.4": {
+        "the factor 255 is missing": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=s),
+        "divided by std": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=255 / s),
+        "std was not applied": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=0 * s + 255),
+        "the weight was not changed": lambda w, b, a, m, s: (w, b),
+        "the bias was not changed": lambda w, b, a, m, s: (fold(w, b, a, m, s)[0], b),
+        "the wrong sign": lambda w, b, a, m, s: fold(w, b, a, m, s, shift=a - 255 * m),
+        "takes the old one": lambda w, b, a, m, s: fold(w, b, a, m, s, shifted=True),
+        "not brought to the scale": lambda w, b, a, m, s: fold(w, b, a, m, s, shift=m - a),
+        "changes what it was given": lambda w, b, a, m, s: (w.mul_(255 * s.view(1, 3, 1, 1)), b),
+    },
+}
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+def test_stub_reference_and_hints(exercise) -> None:
+    assert check(exercise, ...).kind == "not attempted"
+    assert check(exercise, lambda *given: ...).kind == "not attempted"
+    for answer in RIGHT[exercise]:
+        result = check(exercise, answer)
+        assert result.kind == "passed", result
+    assert "(1 of " in hint(exercise).text
+
+
+@pytest.mark.parametrize(("exercise", "cause"), [(number, cause) for number in WRONG for cause in WRONG[number]])
+def test_wrong_answers_are_told_their_cause(exercise, cause) -> None:
+    result = check(exercise, WRONG[exercise][cause])
+    assert result.kind == "not yet"
+    assert cause in result.text, result.text
+
+
+def test_inputs_of_the_checks_have_no_two_dimensions_alike() -> None:
+    seen = []
+    check("1.1", lambda k, b: seen.append(k.shape))
+    check("1.3", lambda k: seen.append(k.shape))
+    check("1.4", lambda w, *rest: seen.append(tuple(w.shape)))
+    assert all(len(set(shape)) == len(shape) for shape in seen)
+    assert len(seen) == 3
+    assert np.prod(seen[0]) > 1
