@@ -1,0 +1,88 @@
+"""Fetch a large file once: with progress, resumed after an interruption, checked, kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+CHUNK = 1 << 20
+
+
+class DownloadError(OSError):
+    """A file could not be fetched; what had arrived is kept unless it was wrong."""
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: `$XDG_CACHE_HOME` or `~/.cache`, in a folder of this workbook's own."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pretrained-weights-workbook"
+
+
+def fetch(url: str, *, md5: str, folder: Path | None = None) -> Path:
+    """The path of the file at `url`, downloaded if it is not in the cache yet.
+
+    An interrupted download leaves `<name>.part`; the next call asks the server for the rest of it only. The file
+    gets its name after its checksum was compared, so a file that is there is whole. Progress goes to stdout.
+
+    Args:
+        url: what to fetch; its last part is the name of the file.
+        md5: the checksum its authors publish. It guards against damage, not against forgery.
+        folder: where to keep it; by default `cache_folder()`.
+
+    Raises:
+        DownloadError: no connection, the server refused, it broke off, or the checksum differs.
+    """
+    folder = folder or cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / url.rsplit("/", 1)[-1]
+    if path.exists():
+        return path
+    part = path.with_name(path.name + ".part")
+    try:
+        _download(url, part)
+    except (OSError, urllib.error.URLError) as error:
+        kept = f"{part.stat().st_size:,} bytes are kept" if part.exists() else "nothing had arrived"
+        raise DownloadError(f"{url}: {error}; {kept}, run this again to go on") from error
+    found = _md5(part)
+    if found != md5:
+        part.unlink()
+        raise DownloadError(f"{url}: its md5 is {found}, expected {md5}; the file was removed, run this again")
+    part.replace(path)
+    return path
+
+
+def _download(url: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:  # nothing is left to fetch; the checksum decides
+            return
+        raise
+    with response:
+        resumed = response.status == 206
+        total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
+        with part.open("ab" if resumed else "wb") as file:
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                _show_progress(part.name.removesuffix(".part"), file.tell(), total)
+        sys.stdout.write("\n")
+        if part.stat().st_size < total:
+            raise ConnectionError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
+
+
+def _show_progress(name: str, done: int, total: int) -> None:
+    share = f"{done / total:4.0%}" if total else ""
+    sys.stdout.write(f"\r{name}: {done / 1e6:.0f} MB {share}")
+    sys.stdout.flush()
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
