@@ -1,6 +1,7 @@
 """`check` and `hint` themselves."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -37,9 +38,35 @@ def test_the_stub_is_not_attempted_in_whatever_form() -> None:
 
     def body(x): ...
 
-    stubs = [..., None, body, raises, lambda x: ..., lambda x: (x, ...), lambda x: 2 * ..., lambda x: x.reshape(...)]
+    def documented(x):
+        """What it should do."""
+
+    stubs = [
+        ...,
+        None,
+        body,
+        documented,
+        raises,
+        lambda x: ...,
+        lambda x: (x, ...),
+        lambda x: 2 * ...,
+        lambda x: x.reshape(...),
+    ]
     for stub in stubs:
         assert kind(stub)[0] == "not attempted"
+
+
+def test_a_forgotten_return_is_no_stub() -> None:
+    def forgets(x):
+        x = 2 * x
+
+    assert kind(forgets) == ("not yet", "your function returns None.\nLikely cause: the `return` is missing.")
+
+
+def test_nothing_that_an_answer_does_raises() -> None:
+    assert "SystemExit" in kind(lambda x: sys.exit(1))[1]
+    assert "could not be compared" in kind(lambda x: (2 * x).to_sparse())[1]
+    assert "could not be compared" in kind(lambda x: (2 * x).to("meta"))[1]
 
 
 def test_a_right_answer_passes() -> None:
@@ -101,10 +128,15 @@ def test_hints_come_one_at_a_time_and_end_at_the_solution() -> None:
     assert texts[2] == texts[3] == "that was the last one; the solution stands in notebooks/solutions/x.ipynb."
 
 
-@pytest.mark.parametrize("number", ["1.8", "77.1", "x", 1.5])
+@pytest.mark.parametrize("number", ["1.8", "77.1", "x"])
 def test_an_unknown_exercise_is_a_clear_key_error(number) -> None:
     with pytest.raises(KeyError, match=re.escape(repr(number))):
         exercises.check(number, None)
+
+
+def test_a_number_without_quotes_is_told_so() -> None:
+    with pytest.raises(KeyError, match=r"in quotes: '1\.1'"):
+        exercises.hint(1.1)
 
 
 def test_feedback_is_escaped_and_works_in_both_themes() -> None:

@@ -1,6 +1,7 @@
 """The check of lesson 00 on the stub, on right answers, and on wrong ones."""
 
 import pytest
+import torch
 
 from helpers.exercises import check
 
@@ -9,7 +10,10 @@ WRONG = {
     "only its first dimension": lambda model: sum(len(p) for p in model.parameters()),
     "also holds buffers": lambda model: sum(t.numel() for t in model.state_dict().values()),
     "the biases are missing": lambda model: sum(p.numel() for p in model.parameters() if p.ndim > 1),
-    "expected 181 for a small model, got 1": lambda model: 1,
+    "expected a whole number, got a Tensor": lambda model: torch.tensor([p.numel() for p in model.parameters()]),
+    "stopped with AttributeError": lambda m: sum(x.weight.numel() + x.bias.numel() for x in m.children()),
+    "expected 181 for a small Sequential, got 1": lambda model: 1,
+    "expected 124 for a small Conv2d, got 181": lambda model: 181,
 }
 
 

@@ -16,6 +16,10 @@ def weight(kernel):
     return full(kernel).permute(3, 2, 0, 1).contiguous()
 
 
+def hwio(kernel):
+    return kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim)).transpose(3, 2, 0, 1)
+
+
 def vector(bias):
     return torch.tensor(bias).reshape(-1)
 
@@ -35,6 +39,16 @@ def read(layers, relu=False, old=True, item=True, by_position=False):
     return found
 
 
+def first_attempt(layers):
+    found = {}
+    for element in layers[0]:
+        layer = element[0, 0]
+        if "weights" in layer.dtype.names:
+            kernel, bias = layer["weights"][0]
+            found[layer["name"].item()] = kernel, bias
+    return found
+
+
 def fold(w, b, average, mean, std, scale=None, shift=None, shifted=None):
     scale = 255 * std if scale is None else scale
     shift = 255 * mean - average if shift is None else shift
@@ -44,8 +58,12 @@ def fold(w, b, average, mean, std, scale=None, shift=None, shifted=None):
 
 
 RIGHT = {
-    "1.1": [lambda k, b: (weight(k), vector(b)), lambda k, b: (hwio_to_oihw(k), vector(b))],
-    "1.2": [read, lambda layers: {k: (a.copy(), b.reshape(b.shape)) for k, (a, b) in read(layers).items()}],
+    "1.1": [lambda k, b: (weight(k), vector(b)), lambda k, b: [hwio_to_oihw(k), vector(b)]],
+    "1.2": [
+        lambda layers: dict(reversed(read(layers).items())),
+        read,
+        lambda layers: {k: np.array([a, b, None], dtype=object)[:2] for k, (a, b) in read(layers).items()},
+    ],
     "1.3": [
         lambda k: weight(k).reshape(5, -1),
         lambda k: conv_to_linear(weight(k)),
@@ -61,13 +79,30 @@ WRONG = {  # exercise -> what the message must name -> the answer
         "reshaped, which leaves its numbers": lambda k, b: (full(k).reshape(weight(k).shape), vector(b)),
         "picks one number out": lambda k, b: (weight(k), torch.tensor(b).transpose(1, 0)[0]),
         "still has two dimensions": lambda k, b: (weight(k), torch.tensor(b)),
-        "stopped with ValueError: axes don't match array": lambda k, b: (
+        "it is always the last that is missing": lambda k, b: (torch.tensor(k.transpose(3, 2, 0, 1)), vector(b)),
+        "for a kernel (2, 3, 4) and a bias (1, 1), your code stopped with ValueError: axes don't match": lambda k, b: (
             torch.tensor(k.transpose(3, 2, 0, 1)),
             vector(b),
         ),
+        "put back in the wrong place": lambda k, b: (
+            torch.tensor(k if k.ndim == 4 else k.reshape(2, 3, 1, 4)).permute(3, 2, 0, 1),
+            vector(b),
+        ),
+        "for a kernel (4, 3) and a bias (1, 1), your code stopped": lambda k, b: (
+            torch.tensor(k if k.ndim == 4 else k[..., None]).permute(3, 2, 0, 1),
+            vector(b),
+        ),
+        "a dimension that MATLAB dropped was not put back": lambda k, b: (weight(k).squeeze(), vector(b)),
+        "reshape(-1) does": lambda k, b: (weight(k), torch.tensor(b).squeeze()),
+        "the `return` is missing": lambda k, b: print(end="", sep=str(weight(k).shape)),
         "share memory": lambda k, b: (
             (torch.from_numpy(full(k).numpy()), torch.from_numpy(b).reshape(-1))
             and (torch.from_numpy(k.reshape(k.shape + (1,) * (4 - k.ndim))).permute(3, 2, 0, 1), vector(b))
+        ),
+        "share memory; make": lambda k, b: (torch.from_numpy(np.ascontiguousarray(hwio(k))), vector(b)),
+        "squeeze() also takes away": lambda k, b: (
+            weight(k).squeeze(1) if 1 in k.shape[2:] else weight(k),
+            vector(b),
         ),
         "not contiguous": lambda k, b: (full(k).permute(3, 2, 0, 1), vector(b)),
         "should be a torch.Tensor": lambda k, b: (weight(k).numpy(), vector(b)),
@@ -75,22 +110,49 @@ WRONG = {  # exercise -> what the message must name -> the answer
     },
     "1.2": {
         "leave such layers out": lambda layers: read(layers, relu=True),
-        "the old form, with `filters` and `biases`, is not read": lambda layers: read(layers, old=False),
+        "a conv of an early file has no `weights`": lambda layers: read(layers, old=False),
         "take .item()": lambda layers: read(layers, item=False),
         "taken by position": lambda layers: read(layers, by_position=True),
+        "expected two values, the kernel and the bias, but got 4 values": lambda layers: {
+            e[0, 0]["name"].item(): (e[0, 0][3], e[0, 0][2])
+            if "filters" in e[0, 0].dtype.names
+            else tuple(e[0, 0][2][0])
+            for e in layers[0]
+            if e[0, 0]["type"].item() == "conv"
+        },
         "not a list": lambda layers: list(read(layers)),
-        "stopped with IndexError": lambda layers: {str(e[0][0][0]): tuple(e[0][0][9]) for e in layers[0]},
+        "a pool has no weights at all": lambda layers: read(layers) | {"p1": (None, None)},
+        "a relu has a `weights` field, but it is empty": first_attempt,
+        "a pool has no such field at all": lambda layers: {
+            e[0, 0]["name"].item(): e[0, 0]["weights"] for e in layers[0]
+        },
+        "the bias was reshaped": lambda layers: {k: (a, b.reshape(-1)) for k, (a, b) in read(layers).items()},
+        "the kernel and the bias, but got a int": lambda layers: dict.fromkeys(read(layers), 1),
+        "expected the layers c1, c2, c3 and c4, got none": lambda layers: {},
     },
     "1.3": {
         "MATLAB's order (H, W, C)": lambda k: torch.tensor(k).reshape(-1, 5).T,
         "height and width are exchanged": lambda k: weight(k).transpose(2, 3).reshape(5, -1),
         "outputs and inputs are exchanged": lambda k: weight(k).reshape(5, -1).T,
+        "reshape and flatten copy": lambda k: torch.tensor(k).permute(3, 2, 0, 1).view(5, -1),
         "without moving its axes": lambda k: torch.tensor(k).reshape(5, -1),
         "still a conv weight": weight,
     },
     "1.4": {
         "the factor 255 is missing": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=s),
-        "divided by std": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=255 / s),
+        "divided where it has to be multiplied": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=255 / s),
+        "code stopped with RuntimeError": lambda w, b, a, m, s: (w * s, b),
+        "view them as (1, 3, 1, 1)": lambda w, b, a, m, s: (w * s, b),
+        "255 * mean is missing": lambda w, b, a, m, s: fold(w, b, a, m, s, shift=-a),
+        "take their sum, not their mean": lambda w, b, a, m, s: (
+            fold(w, b, a, m, s)[0],
+            b + (w * (255 * m - a).view(1, 3, 1, 1)).mean((1, 2, 3)),
+        ),
+        "the sum runs over the outputs too": lambda w, b, a, m, s: (
+            fold(w, b, a, m, s)[0],
+            b + (w * (255 * m - a).view(1, 3, 1, 1)).sum(),
+        ),
+        "the old bias is missing": lambda w, b, a, m, s: fold(w, 0 * b, a, m, s),
         "std was not applied": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=0 * s + 255),
         "the weight was not changed": lambda w, b, a, m, s: (w, b),
         "the bias was not changed": lambda w, b, a, m, s: (fold(w, b, a, m, s)[0], b),
@@ -126,4 +188,3 @@ def test_inputs_of_the_checks_have_no_two_dimensions_alike() -> None:
     check("1.4", lambda w, *rest: seen.append(tuple(w.shape)))
     assert all(len(set(shape)) == len(shape) for shape in seen)
     assert len(seen) == 3
-    assert np.prod(seen[0]) > 1

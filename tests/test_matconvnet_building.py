@@ -151,6 +151,13 @@ def test_module_keys_are_the_networks_keys(tmp_path) -> None:
     module.load_state_dict(net.state_dict())
 
 
+def test_a_layer_called_like_the_padding_of_another_is_kept(tmp_path) -> None:
+    first = struct(name="conv_pad", type="conv", weights=cell(RNG.normal(size=(1, 1, 4, 4)), np.zeros(4)))
+    net = network(tmp_path, first, conv_layer(pad=[0, 1, 0, 1], stride=1))
+    assert [layer.name for layer in net.layers] == ["conv_pad", "conv_2"]
+    assert run(net, IMAGE).shape == (9, 10, 6)
+
+
 def test_training_the_module_leaves_the_network_as_it_was_read(tmp_path) -> None:
     net = small_network(tmp_path)
     before = {key: tensor.clone() for key, tensor in net.state_dict().items()}

@@ -34,7 +34,7 @@ def test_tables_for_terminal_and_notebook() -> None:
     assert "weight 4x3x2x5, bias 4" in text
     assert "pad 0 1 0 1" in text
     assert "2 layers, 124 parameters, 2 classes, preprocessing not in the file" in text
-    assert "<td>a&lt;b</td>" in html
+    assert ">a&lt;b</td>" in html
     assert "weight 4x3x2x5" in html
 
 
@@ -69,19 +69,40 @@ def test_preprocess_with_a_grey_average_image() -> None:
     assert ready[0, 0].tolist() == (50 - average).tolist()
 
 
+@pytest.mark.parametrize("average", [np.zeros((1, 2)), np.zeros((0, 0)), np.zeros(3)])
+def test_preprocess_with_an_average_of_zeros_takes_nothing_away(average) -> None:
+    images = torch.full((2, 3, 4, 5), 7, dtype=torch.uint8)
+    assert Network([], normalization={"averageImage": average}).preprocess(images).eq(7).all()
+
+
+def test_preprocess_with_one_average_for_all_channels() -> None:
+    images = torch.full((2, 3, 4, 5), 7, dtype=torch.uint8)
+    assert Network([], normalization={"averageImage": np.array([[5.0]])}).preprocess(images).eq(2).all()
+
+
 def test_preprocess_resizes_as_matlab_does() -> None:
-    net = Network([], normalization={"averageImage": np.zeros(3), "imageSize": (4, 2, 3)})
+    bilinear = {"averageImage": np.zeros(3), "interpolation": "bilinear"}
+    net = Network([], normalization=bilinear | {"imageSize": (4, 2, 3)})
     ramp = torch.arange(8.0).view(1, 1, 8, 1).expand(1, 3, 8, 4) * 30
     # imresize halves with a triangle 4 pixels wide: weights 1 3 3 1 over 8, cut off and rescaled at the border
     expected = [(3 * 0 + 3 * 1 + 1 * 2) / 7, 2.5, 4.5, (1 * 5 + 3 * 6 + 3 * 7) / 7]
     assert net.preprocess(ramp)[0, 0, :, 0].tolist() == pytest.approx([30 * value for value in expected], rel=1e-5)
     small = torch.tensor([[0.0, 100.0]]).expand(1, 3, 1, 2)
-    wide = Network([], normalization={"averageImage": np.zeros(3), "imageSize": (1, 4, 3)}).preprocess(small)
+    wide = Network([], normalization=bilinear | {"imageSize": (1, 4, 3)}).preprocess(small)
     assert wide[0, 0, 0].tolist() == pytest.approx([0, 25, 75, 100])
+    # without a word in the file it is bicubic, and 2 -> 4 pixels puts a quarter step at -0.0234375 of the way
+    cubic = Network([], normalization={"averageImage": np.zeros(3), "imageSize": (1, 4, 3)}).preprocess(small)
+    assert cubic[0, 0, 0, 1].item() != pytest.approx(25, abs=1)
 
 
 def test_preprocess_refuses_what_would_give_silent_nonsense() -> None:
     net = Network([], normalization={"averageImage": AVERAGE})
+    with pytest.raises(ValueError, match="negative values"):
+        net.preprocess(torch.randn(1, 3, 4, 5))
+    with pytest.raises(MatConvNetError, match=r"cannot resize by 'box'; resize to \(8, 9\)"):
+        Network([], normalization=net.normalization | {"imageSize": (8, 9), "interpolation": "box"}).preprocess(
+            torch.full((1, 3, 4, 5), 9)
+        )
     with pytest.raises(ValueError, match="between 0 and 1"):
         net.preprocess(torch.rand(1, 3, 4, 5))
     with pytest.raises(ValueError, match=r"expected images \(N, 3, H, W\) .* got \(1, 4, 5, 3\)"):

@@ -49,6 +49,17 @@ def test_metadata_under_meta(tmp_path) -> None:
     assert_is_the_network(save(tmp_path / "a.mat", layers=layers(), meta=meta))
 
 
+def test_a_meta_of_something_else_hides_nothing(tmp_path) -> None:
+    other = struct(trainOpts=struct(epochs=9.0))
+    top = save(tmp_path / "a.mat", layers=layers(), meta=other, classes=CLASSES, normalization=NORMALIZATION)
+    assert_is_the_network(top)
+    net = struct(layers=layers(), meta=other, normalization=NORMALIZATION)
+    assert_is_the_network(save(tmp_path / "b.mat", net=net, classes=CLASSES))
+    assert_is_the_network(
+        save(tmp_path / "c.mat", net=struct(layers=layers()), meta=struct(classes=CLASSES, normalization=NORMALIZATION))
+    )
+
+
 @pytest.mark.parametrize("info", [True, False])
 def test_under_net_with_and_without_info(tmp_path, info) -> None:
     net = struct(layers=layers(), meta=struct(normalization=NORMALIZATION, classes=CLASSES))
@@ -98,10 +109,21 @@ def test_names_are_made_up_cleaned_and_kept_apart(tmp_path) -> None:
         return struct(type="relu", **name)
 
     named = [relu(), relu(name="fc.6/x"), relu(name=np.zeros((0, 0))), relu(name="3a"), relu(name="fc.6/x")]
-    named += [relu(name="type"), relu(name="lambda"), relu(name="training")]
+    named += [relu(name="type"), relu(name="lambda"), relu(name="training"), relu(name="graph"), relu(name="_modules")]
     net = load_matconvnet(save(tmp_path / "a.mat", layers=cell(*named)))
     names = [layer.name for layer in net.layers]
-    assert names == ["relu1", "fc_6_x", "relu3", "layer_3a", "fc_6_x_2", "type_", "lambda_", "training_"]
+    assert names == [
+        "relu1",
+        "fc_6_x",
+        "relu3",
+        "layer_3a",
+        "fc_6_x_2",
+        "type_",
+        "lambda_",
+        "training_",
+        "graph_",
+        "layer__modules",
+    ]
     assert net.to_module()(-torch.ones(1, 2, 3, 4)).sum() == 0
 
 
@@ -114,11 +136,47 @@ def test_bnorm_moments_hold_sigma(tmp_path) -> None:
 
 
 def test_classes_as_names_only_or_as_a_bare_cell(tmp_path) -> None:
-    for classes in (struct(name=cell("cat", "dog")), cell("cat", "dog")):
+    forms = [
+        struct(name=cell("cat", "dog")),
+        cell("cat", "dog"),
+        struct(description=np.zeros((0, 0)), name=cell("cat", "dog")),
+    ]
+    for classes in forms:
         assert load_matconvnet(save(tmp_path / "a.mat", layers=layers(), classes=classes)).classes == ["cat", "dog"]
 
 
+def test_classes_that_are_synonyms_numbers_or_nothing(tmp_path) -> None:
+    def read(classes) -> list[str]:
+        return load_matconvnet(save(tmp_path / "a.mat", layers=layers(), classes=classes)).classes
+
+    assert read(cell(cell("cat", "feline"), "dog")) == ["cat, feline", "dog"]
+    assert read(np.array([[3], [8]])) == ["3", "8"]
+    assert read(np.zeros((0, 0))) == []
+
+
+def test_weights_that_are_empty_beside_filters(tmp_path) -> None:
+    conv = struct(name="c", type="conv", weights=cell(), filters=KERNEL, biases=BIAS)
+    net = load_matconvnet(save(tmp_path / "a.mat", layers=cell(conv)))
+    assert net["c"].params["weight"].shape == (5, 4, 2, 3)
+
+
+def test_image_sizes_that_importers_write(tmp_path) -> None:
+    for size, read in (([[0.0, 0.0]], None), ([[7.0]], (7, 7))):
+        normalization = struct(imageSize=np.array(size), averageImage=np.ones((1, 3)))
+        path = save(tmp_path / "a.mat", layers=layers(), normalization=normalization)
+        assert load_matconvnet(path).normalization.get("imageSize") == read
+
+
+def test_lrn_without_options_has_those_of_matconvnet(tmp_path) -> None:
+    net = load_matconvnet(save(tmp_path / "a.mat", layers=cell(struct(name="n", type="lrn"))))
+    assert net["n"].options["param"] == (5, 1, 0.0001 / 5, 0.75)
+
+
 BROKEN_LAYERS = {
+    r"layer 1 \(c, conv\): weights of size 0 stand before others, \(0, 0\), \(1, 5\)": struct(
+        name="c", type="conv", weights=cell(np.zeros((0, 0)), BIAS)
+    ),
+    r"layer 1 \(p, pool\): the field `pool`": struct(name="p", type="pool", stride=2.0),
     r"layer 1 \(c, conv\): a bias .* \(1, 4\), expected 5 values": struct(
         name="c", type="conv", weights=cell(KERNEL, BIAS[:, :4])
     ),

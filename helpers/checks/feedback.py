@@ -39,12 +39,18 @@ class Exercise:
     solution: str
 
 
-def call(function: Any, *inputs: Any) -> Any:
+def call(function: Any, *inputs: Any, case: str = "", crashes: Sequence[tuple[str, str]] = ()) -> Any:
     """What the learner's function returns for copies of `inputs`.
+
+    Args:
+        function: what the learner handed in.
+        inputs: what to call it with.
+        case: how messages call these inputs, for instance "for a kernel (2, 3, 4)".
+        crashes: pairs of a part of an error message and the likely cause of that error.
 
     Raises:
         NotAttempted: it is no answer yet: the stub, or a part of it is still `...`.
-        NotYet: it is no function, it raised, or it changed what it was given.
+        NotYet: it is no function, it raised, it returned nothing, or it changed what it was given.
     """
     if function is ... or function is None:
         raise NotAttempted
@@ -55,12 +61,18 @@ def call(function: Any, *inputs: Any) -> Any:
         answer = function(*given)
     except NotImplementedError:
         raise NotAttempted from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if "ellipsis" in str(error).lower():
             raise NotAttempted from None
-        raise NotYet(f"your code stopped with {type(error).__name__}: {error}{_line(error)}") from None
-    if answer is None or answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
+        cause = next((f"\nLikely cause: {cause}" for part, cause in crashes if part in str(error)), "")
+        where = f"{case}, your" if case else "your"
+        raise NotYet(f"{where} code stopped with {type(error).__name__}: {error}{_line(error)}{cause}") from None
+    if answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
         raise NotAttempted
+    if answer is None:
+        if _is_stub(function):
+            raise NotAttempted
+        raise NotYet("your function returns None.\nLikely cause: the `return` is missing.")
     if not all(_same(before, after) for before, after in zip(inputs, given, strict=True)):
         raise NotYet(
             "your function changes what it was given.\nLikely cause: an in-place operation such as `*=`, "
@@ -91,6 +103,16 @@ def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, T
     raise NotYet(f"{what} at [{index}] should be {expected[place]:.4f}, but is {got[place]:.4f}.{because}")
 
 
+def pair(got: Any, what: str) -> tuple[Any, Any]:
+    """The two values that the learner returned, as a tuple, a list or a row of a MATLAB cell; else `NotYet`."""
+    if isinstance(got, np.ndarray) and got.dtype == object:
+        got = tuple(got.ravel())
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        found = f"{len(got)} values" if isinstance(got, (tuple, list)) else f"a {type(got).__name__}"
+        raise NotYet(f"expected two values, {what}, but got {found}.")
+    return got[0], got[1]
+
+
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, nn.Module) and isinstance(b, nn.Module):
         return _same(a.state_dict(), b.state_dict())
@@ -109,7 +131,13 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def _line(error: Exception) -> str:
+def _is_stub(function: Callable) -> bool:
+    """Whether it does nothing at all: neither names nor constants but its docstring occur in it."""
+    code = getattr(function, "__code__", None)
+    return code is not None and not code.co_names and set(code.co_consts) <= {function.__doc__, None, ...}
+
+
+def _line(error: BaseException) -> str:
     """The learner's own line in which it happened: the deepest one that stands in a notebook cell or a test."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if "site-packages" not in frame.filename and not frame.filename.endswith("feedback.py"):

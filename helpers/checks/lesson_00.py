@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from .feedback import Exercise, NotYet, call
@@ -11,7 +12,11 @@ from .feedback import Exercise, NotYet, call
 
 def verify_count(answer: Any) -> None:
     """0.1 `count_parameters(model) -> int`."""
-    model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.Linear(6, 7))
+    _verify_model(answer, nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4)), nn.Linear(6, 7)))
+    _verify_model(answer, nn.Conv2d(5, 4, (3, 2)))
+
+
+def _verify_model(answer: Any, model: nn.Module) -> None:
     tensors = list(model.parameters())
     right = sum(tensor.numel() for tensor in tensors)
     causes = {
@@ -23,9 +28,16 @@ def verify_count(answer: Any) -> None:
         sum(tensor.numel() for tensor in tensors if tensor.ndim > 1): "the biases are missing.",
     }
     got = call(answer, model)
+    if isinstance(got, torch.Tensor) and got.numel() == 1:
+        got = got.item()
+    if not isinstance(got, (int, float)):
+        raise NotYet(f"expected a whole number, got a {type(got).__name__}.")
     if got != right:
-        cause = causes.get(got if isinstance(got, int) else None)
-        raise NotYet(f"expected {right} for a small model, got {got}." + (f"\nLikely cause: {cause}" if cause else ""))
+        cause = causes.get(got)
+        raise NotYet(
+            f"expected {right} for a small {type(model).__name__}, got {got}."
+            + (f"\nLikely cause: {cause}" if cause else "")
+        )
 
 
 EXERCISES = {

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .feedback import Exercise, NotYet, call, compare
+from .feedback import Exercise, NotYet, call, compare, pair
 
 SOLUTION = "notebooks/solutions/01_load_matconvnet.ipynb"
 
@@ -17,38 +17,44 @@ SOLUTION = "notebooks/solutions/01_load_matconvnet.ipynb"
 def verify_convert(answer: Any) -> None:
     """1.1 `convert(kernel, bias) -> (weight, bias)`."""
     rng = np.random.default_rng(11)
-    for kernel_shape, bias_shape in [((2, 3, 4, 5), (5, 1)), ((2, 3, 4, 5), (1, 5)), ((2, 3, 4), (1, 1))]:
-        kernel = rng.normal(size=kernel_shape).astype(np.float32)
-        bias = rng.normal(size=bias_shape).astype(np.float32)
-        case = f"for a kernel {kernel_shape} and a bias {bias_shape}, "
-        weight, vector = _pair(call(answer, kernel, bias), "the weight and the bias")
+    kernels = [(2, 3, 4, 5), (2, 3, 4, 5), (2, 3, 4), (4, 3), (1, 1, 4, 5), (3, 2, 1, 4)]
+    biases = [(5, 1), (1, 5), (1, 1), (1, 1), (5, 1), (4, 1)]
+    for kernel_shape, bias_shape in zip(kernels, biases, strict=True):
+        kernel, bias = (rng.normal(size=shape).astype(np.float32) for shape in (kernel_shape, bias_shape))
+        case = f"for a kernel {kernel_shape} and a bias {bias_shape}"
+        dropped = "a dimension that MATLAB dropped was not put back; it is always the last that is missing."
+        got = call(answer, kernel, bias, case=case, crashes=[("axes don't match", dropped), ("dims", dropped)])
+        weight, vector = pair(got, "the weight and the bias")
         full = torch.tensor(kernel.reshape(kernel_shape + (1,) * (4 - kernel.ndim)))
         right = full.permute(3, 2, 0, 1)
+        misplaced = torch.tensor(kernel).unsqueeze(2).permute(3, 2, 0, 1) if kernel.ndim == 3 else right[:0]
         causes = [
+            ("the dropped dimension was put back in the wrong place; it was the last one, out.", misplaced),
             ("height and width are exchanged: the axes of the kernel are H, W, in, out.", right.transpose(2, 3)),
             ("input and output channels are exchanged.", right.transpose(0, 1)),
             (
                 "the kernel was reshaped, which leaves its numbers in their old order: move the axes.",
                 full.view_as(right),
             ),
-            ("the dimension that MATLAB dropped, the single output channel, was not put back.", right[0]),
+            (dropped, right.squeeze()),
+            ("squeeze() also takes away a dimension of size 1 that belongs there.", right.squeeze()),
         ]
-        compare(weight, right, case + "the weight", causes)
+        compare(weight, right, f"{case}, the weight", causes)
         flat = torch.tensor(bias.reshape(-1))
         one_number = "bias.transpose(1, 0)[0] picks one number out of a bias that lies as a row."
-        two_dimensions = "the bias still has two dimensions."
         causes = [
-            (one_number, flat[0]),
+            (one_number if bias_shape == (1, 5) else "squeeze() leaves no dimension here; reshape(-1) does.", flat[0]),
             (one_number, flat[:1]),
-            (two_dimensions, torch.tensor(bias)),
-            (two_dimensions, torch.tensor(bias).T),
+            ("the bias still has two dimensions.", torch.tensor(bias)),
+            ("the bias still has two dimensions.", torch.tensor(bias).T),
         ]
-        compare(vector, flat, case + "the bias", causes)
-    _verify_memory(answer)
+        compare(vector, flat, f"{case}, the bias", causes)
+    for kernel_shape, bias_shape in zip(kernels, biases, strict=True):
+        _verify_memory(answer, np.ones(kernel_shape, np.float32, order="F"), np.ones(bias_shape, np.float32))
 
 
-def _verify_memory(answer: Callable) -> None:
-    kernel, bias = np.ones((2, 3, 4, 5), np.float32), np.ones((5, 1), np.float32)
+def _verify_memory(answer: Callable, kernel: NDArray, bias: NDArray) -> None:
+    """With arrays in column order, as scipy reads them; here a copy would hide what is tested."""
     weight, vector = answer(kernel, bias)
     kernel[:], bias[:] = 0, 0
     if not weight.all() or not vector.all():
@@ -66,28 +72,42 @@ def _verify_memory(answer: Callable) -> None:
 def verify_read_weights(answer: Any) -> None:
     """1.2 `read_weights(layers) -> {name: (kernel, bias)}`."""
     rng = np.random.default_rng(12)
-    kernels = {"c1": rng.normal(size=(2, 3, 4, 5)), "c2": rng.normal(size=(1, 2, 5, 6))}
-    biases = {"c1": rng.normal(size=(1, 5)), "c2": rng.normal(size=(6, 1))}
-    both = np.empty((1, 2), dtype=object)
-    both[0, 0], both[0, 1] = kernels["c1"], biases["c1"]
-    nothing = np.empty((0, 0), dtype=object)
-    structs = [
-        _struct(name="c1", type="conv", weights=both, stride=np.ones((1, 1))),
-        _struct(name="r1", type="relu", leak=np.zeros((1, 1)), weights=nothing),
+    shapes = {"c1": (2, 3, 4, 5), "c2": (1, 2, 5, 6), "c3": (3, 1, 6, 4), "c4": (2, 5, 4, 3)}
+    kernels = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    biases = {name: rng.normal(size=(1, shape[3])) for name, shape in shapes.items()}
+    both = {name: np.empty((1, 2), dtype=object) for name in shapes}
+    for name, cell in both.items():
+        cell[0, 0], cell[0, 1] = kernels[name], biases[name]
+    structs = [  # each form in two orders of its fields
+        _struct(name="c1", type="conv", weights=both["c1"], stride=np.ones((1, 1))),
+        _struct(name="r1", type="relu", leak=np.zeros((1, 1)), weights=np.empty((0, 0), dtype=object)),
         _struct(name="p1", type="pool", pool=np.full((1, 2), 2)),
         _struct(type="conv", name="c2", biases=biases["c2"], filters=kernels["c2"]),
+        _struct(weights=both["c3"], pad=np.zeros((1, 4)), type="conv", name="c3"),
+        _struct(filters=kernels["c4"], biases=biases["c4"], name="c4", type="conv"),
     ]
     layers = np.empty((1, len(structs)), dtype=object)
     for i, struct in enumerate(structs):
         layers[0, i] = struct
-    got = call(answer, layers)
+    got = call(answer, layers, crashes=READING_CRASHES)
     _verify_names(got)
     for name in kernels:
-        kernel, bias = (_tensor(value) for value in _pair(got[name], "the kernel and the bias"))
+        kernel, bias = (_tensor(value) for value in pair(got[name], "the kernel and the bias"))
         right, vector = torch.tensor(kernels[name]), torch.tensor(biases[name])
-        by_position = "the fields were taken by position: in the old form `biases` may stand before `filters`."
+        by_position = "the fields were taken by position; their order differs from file to file."
         compare(kernel, right, f"the kernel of {name}", [(by_position, vector)])
-        compare(bias, vector, f"the bias of {name}", [])
+        compare(
+            bias, vector, f"the bias of {name}", [("the bias was reshaped; leave it as it is.", vector.reshape(-1))]
+        )
+
+
+EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
+OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
+READING_CRASHES = [
+    ("out of bounds", EMPTY),
+    ("not enough values to unpack", EMPTY),
+    ("no field of name weights", f"a pool has no such field at all; and {OLD_FORM}"),
+]
 
 
 def _verify_names(got: Any) -> None:
@@ -97,12 +117,14 @@ def _verify_names(got: Any) -> None:
         raise NotYet(
             "the names should be plain strings.\nLikely cause: a name is an array of one string; take .item()."
         )
-    found = f"expected the layers c1 and c2, got {', '.join(got) or 'none'}."
-    if {"r1", "p1"} & set(got):
-        raise NotYet(found + "\nLikely cause: a relu may have a `weights` field that is empty; leave such layers out.")
-    if list(got) == ["c1"]:
-        raise NotYet(found + "\nLikely cause: the old form, with `filters` and `biases`, is not read.")
-    if list(got) != ["c1", "c2"]:
+    found = f"expected the layers c1, c2, c3 and c4, got {', '.join(got) or 'none'}."
+    if "p1" in got:
+        raise NotYet(found + "\nLikely cause: a pool has no weights at all; ask for fields by name, not by position.")
+    if "r1" in got:
+        raise NotYet(f"{found}\nLikely cause: {EMPTY}")
+    if set(got) == {"c1", "c3"}:
+        raise NotYet(f"{found}\nLikely cause: {OLD_FORM}")
+    if set(got) != {"c1", "c2", "c3", "c4"}:
         raise NotYet(found)
 
 
@@ -118,7 +140,8 @@ def verify_fc_to_linear(answer: Any) -> None:
         ("the kernel was reshaped without moving its axes first.", stored.reshape(5, -1)),
         ("this is still a conv weight; the weight of a Linear has two dimensions.", moved),
     ]
-    compare(call(answer, kernel), moved.reshape(5, -1), "the weight", causes)
+    view = ("view size is not compatible", "moved axes are not contiguous; reshape and flatten copy where they must.")
+    compare(call(answer, kernel, crashes=[view]), moved.reshape(5, -1), "the weight", causes)
 
 
 def verify_fold(answer: Any) -> None:
@@ -126,33 +149,36 @@ def verify_fold(answer: Any) -> None:
     generator = torch.Generator().manual_seed(14)
     weight, bias = torch.randn(5, 3, 2, 4, generator=generator), torch.randn(5, generator=generator)
     average, mean, std = torch.tensor([120.0, 110, 90]), torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
-    got_weight, got_bias = _pair(call(answer, weight, bias, average, mean, std), "the new weight and the new bias")
+    broadcast = ("must match the size", "mean, std and average belong to dimension 1: view them as (1, 3, 1, 1).")
+    got = call(answer, weight, bias, average, mean, std, crashes=[broadcast])
+    got_weight, got_bias = pair(got, "the new weight and the new bias")
     scale, shift = 255 * std.view(1, 3, 1, 1), (255 * mean - average).view(1, 3, 1, 1)
+    divided = "divided where it has to be multiplied: the conv undoes the division by std."
     causes = [
         ("the factor 255 is missing: torchvision's pixels lie between 0 and 1.", weight * scale / 255),
-        ("divided by std; the conv has to undo that division, so multiply.", weight * 255 * 255 / scale),
+        (divided, weight * 255 * 255 / scale),
+        (divided, weight / scale),
+        (divided, weight / 255 * scale / 255),
         ("std was not applied.", weight * 255),
         ("the weight was not changed.", weight),
     ]
     compare(got_weight, weight * scale, "the weight", causes)
-    constant = (weight * shift).sum((1, 2, 3))
-    without_255 = bias + (weight * (mean - average).view(1, 3, 1, 1)).sum((1, 2, 3))
+    terms = weight * shift
+    average_only = -(weight * average.view(1, 3, 1, 1)).sum((1, 2, 3))
     causes = [
-        ("the bias was not changed.", bias),
-        ("the shift has the wrong sign; it is 255 * mean - average.", bias - constant),
+        ("the bias was not changed; 255 * mean and average differ here.", bias),
+        ("the shift has the wrong sign; it is 255 * mean - average.", bias - terms.sum((1, 2, 3))),
+        ("the shift was multiplied with the new weight; it takes the old one.", bias + (terms * scale).sum((1, 2, 3))),
         (
-            "the shift was multiplied with the new weight; it takes the old one.",
-            bias + (weight * scale * shift).sum((1, 2, 3)),
+            "mean was not brought to the scale 0-255.",
+            bias + (weight * (mean - average).view(1, 3, 1, 1)).sum((1, 2, 3)),
         ),
-        ("mean was not brought to the scale 0-255.", without_255),
+        ("255 * mean is missing from the shift.", bias + average_only),
+        ("a conv adds its terms up, so take their sum, not their mean.", bias + terms.mean((1, 2, 3))),
+        ("the sum runs over the outputs too; each output has a bias of its own.", bias + terms.sum()),
+        ("the old bias is missing.", terms.sum((1, 2, 3))),
     ]
-    compare(got_bias, bias + constant, "the bias", causes)
-
-
-def _pair(got: Any, what: str) -> tuple[Any, Any]:
-    if not isinstance(got, tuple) or len(got) != 2:
-        raise NotYet(f"expected two values, {what}, but got a {type(got).__name__}.")
-    return got
+    compare(got_bias, bias + terms.sum((1, 2, 3)), "the bias", causes)
 
 
 def _tensor(value: Any) -> Any:
@@ -181,9 +207,9 @@ EXERCISES = {
     "1.2": Exercise(
         verify_read_weights,
         (
-            "Each element of the cell is a 1x1 struct: layer = element[0, 0]; layer.dtype.names lists its fields.",
-            "Ask for names, never for positions: if 'filters' in layer.dtype.names ... A relu may have `weights` "
-            "that are empty: layer['weights'].size is 0.",
+            "Each element of the cell is a 1x1 struct: layer = element[0, 0]; layer.dtype.names lists its fields. "
+            "The `weights` of a relu are empty.",
+            "Ask for names, never for positions: if 'filters' in layer.dtype.names ... Empty weights have size 0.",
             "for element in layers.ravel(): layer = element[0, 0]; names = layer.dtype.names; then three cases: "
             "'filters' in names; 'weights' in names and layer['weights'].size; neither. "
             "layer['name'].item() is the name, layer['weights'].ravel() the two arrays.",
@@ -194,7 +220,7 @@ EXERCISES = {
     "1.3": Exercise(
         verify_fc_to_linear,
         (
-            "The Linear reads torch.flatten(features, 1), which runs through C first, then H, then W.",
+            "In torch.flatten(features, 1) the width changes fastest and the channel slowest.",
             "Move the axes to (out, in, H, W) first; then the last three are already in the order of the flattening.",
             "torch.tensor(kernel).permute(3, 2, 0, 1).reshape(kernel.shape[3], -1)",
         ),

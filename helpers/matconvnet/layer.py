@@ -13,8 +13,8 @@ class Layer:
     """One layer. Tensors are in PyTorch's layout, options keep MatConvNet's names.
 
     Attributes:
-        name: the file's name, with everything but letters, digits and `_` replaced by `_`; made up of type and
-            number (`conv1`) where the file has none.
+        name: the file's name, with everything but letters, digits and `_` replaced by `_`, and changed where it
+            could not be the name of a module; made up of type and number (`conv1`) where the file has none.
         type: MatConvNet's type: `conv`, `relu`, `pool`, `bnorm`, ...
         params: `weight` and `bias`; for bnorm also `running_mean` and `running_var`; for a type unknown here
             the arrays as they stand in the file, as `weights_1`, `weights_2`, ...

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx
 
 from .errors import MatConvNetError
 from .layer import Layer
@@ -22,6 +22,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the fil
     "convt": {"upsample": (1, 1), "crop": (0, 0, 0, 0)},
     "pool": {"stride": (1, 1), "pad": (0, 0, 0, 0)},
     "bnorm": {"epsilon": 1e-4},
+    "lrn": {"param": (5, 1, 0.0001 / 5, 0.75)},
+    "normalize": {"param": (5, 1, 0.0001 / 5, 0.75)},
 }
 LENGTHS = {"stride": 2, "dilate": 2, "upsample": 2, "pool": 2, "pad": 4, "crop": 4}
 NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # nor what only matters in MATLAB
@@ -42,8 +44,10 @@ def read_layer(fields: Any, number: int) -> Layer:
     label = f"layer {number} ({name or 'without a name'}, {kind})"
     options = dict(DEFAULTS.get(kind, {}))
     for key, value in fields.items():
-        if key not in NOT_OPTIONS and np.size(value):
+        if key not in NOT_OPTIONS and not is_empty(value):
             options[key] = _option(key, value, label)
+    if kind == "pool" and "pool" not in options:
+        raise MatConvNetError(f"{label}: the field `pool`, the size of its window, is missing")
     arrays = _arrays(fields, label)
     if kind in ("conv", "convt"):
         params = _conv_params(arrays, kind, label)
@@ -62,25 +66,30 @@ def unique_names(layers: list[Layer]) -> list[Layer]:
     for layer in layers:
         kinds[layer.type] += 1
         name = re.sub(r"\W", "_", layer.name or f"{layer.type}{kinds[layer.type]}", flags=re.ASCII)
-        if name[0].isdigit():
+        if not name[0].isalpha():
             name = f"layer_{name}"
-        if keyword.iskeyword(name) or hasattr(nn.Module, name) or name in ("training", "x"):
+        if keyword.iskeyword(name) or hasattr(fx.GraphModule, name) or name in ("training", "meta", "x"):
             name = f"{name}_"
         stem, count = name, 1
-        while name in taken:
+        while {name, f"{name}_pad"} & taken:  # a layer that pads by itself becomes two modules
             count += 1
             name = f"{stem}_{count}"
-        taken.add(name)
+        taken |= {name, f"{name}_pad"}
         named.append(replace(layer, name=name))
     return named
 
 
 def _arrays(fields: dict[str, Any], label: str) -> list[NDArray]:
-    """The weight arrays, in order, whichever way the file keeps them; empty ones are absent ones."""
-    found = fields["weights"] if "weights" in fields else [fields.get("filters"), fields.get("biases")]
-    found = found if isinstance(found, list) else [found]
-    arrays = [array for array in found if array is not None and np.size(array)]
+    """The weight arrays, in order, whichever way the file keeps them; empty ones at the end are absent ones."""
+    found = fields.get("weights", [])
+    if is_empty(found) and "filters" in fields:
+        found = [fields["filters"], fields.get("biases", np.zeros(0))]
+    arrays = found if isinstance(found, list) else [found]
+    while arrays and is_empty(arrays[-1]):
+        arrays = arrays[:-1]
     for array in arrays:
+        if is_empty(array):
+            raise MatConvNetError(f"{label}: weights of size 0 stand before others, {_shapes(arrays)}")
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
             raise MatConvNetError(
                 f"{label}: its weights are no numbers but a MATLAB object; if the network was saved on the GPU, "
@@ -126,6 +135,11 @@ def _vector(array: NDArray, length: int | None, label: str) -> Tensor:
 
 def _tensor(array: NDArray) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+
+
+def is_empty(value: Any) -> bool:
+    """Whether MATLAB would call it empty: an array, cell or text without elements."""
+    return len(value) == 0 if isinstance(value, (list, dict, str)) else np.size(value) == 0
 
 
 def _option(key: str, value: Any, label: str) -> Any:

@@ -41,15 +41,15 @@ class Network:
         raise KeyError(f"no layer {name!r}; the layers are {', '.join(layer.name for layer in self.layers)}")
 
     def state_dict(self) -> OrderedDict[str, Tensor]:
-        """Every tensor under `<layer>.<parameter>`, the keys that `to_module().state_dict()` has."""
+        """Every tensor under `<layer>.<parameter>`: the keys of `to_module()`, but for `num_batches_tracked`."""
         return OrderedDict((f"{layer.name}.{key}", t) for layer in self.layers for key, t in layer.params.items())
 
     def state_dict_for(self, model: nn.Module) -> OrderedDict[str, Tensor]:
         """The same weights under the names of `model`, ready for `model.load_state_dict(...)`.
 
         Layers with weights are paired, in the order of the file, with the model's Conv, Linear and BatchNorm
-        modules, in the order in which they are defined: right for chains like VGG and AlexNet. fc layers,
-        which MatConvNet keeps as convs, are reshaped for a Linear. Shapes are compared, but two neighbours of
+        modules, in the order in which they are defined: right for chains like VGG. fc layers, which MatConvNet
+        keeps as convs, are reshaped for a Linear. Shapes are compared, but two neighbours of
         one shape could still be exchanged, so compare the outputs of the two networks afterwards.
 
         Raises:
@@ -72,6 +72,9 @@ class Network:
     def preprocess(self, images: Tensor) -> Tensor:
         """Images as people have them -> what the network takes: resized to `imageSize`, minus `averageImage`.
 
+        Images are resized as MATLAB's `imresize` does it, but for a rim one kernel wide, where MATLAB mirrors the
+        image. The fields `border`, `cropSize` and `keepAspect`, which some training scripts use, are not applied.
+
         Args:
             images: (N, C, H, W) or (C, H, W), RGB, **0-255**, uint8 or float.
 
@@ -79,7 +82,7 @@ class Network:
             (N, C, h, w) float32, on the scale 0-255 with the average taken away.
 
         Raises:
-            ValueError: not such images, for instance values between 0 and 1 or channels last.
+            ValueError: not such images: values between 0 and 1, negative values, or channels last.
             MatConvNetError: the file does not say how to preprocess.
         """
         if "averageImage" not in self.normalization:
@@ -90,14 +93,18 @@ class Network:
         average = _average_image(self.normalization["averageImage"])
         if images.ndim == 3:
             images = images[None]
-        if images.ndim != 4 or images.shape[1] != len(average):
+        if images.ndim != 4 or len(average) not in (1, images.shape[1]):
             raise ValueError(
                 f"expected images (N, {len(average)}, H, W) or ({len(average)}, H, W), got {tuple(images.shape)}"
+            )
+        if images.numel() and images.min() < 0:
+            raise ValueError(
+                "these images have negative values, MatConvNet networks take 0 to 255: undo the normalising"
             )
         if images.is_floating_point() and images.numel() and 0 < images.max() <= 1:
             raise ValueError("these images lie between 0 and 1, MatConvNet networks take 0 to 255: multiply by 255")
         size = self.normalization.get("imageSize", images.shape[2:])[:2]
-        resized = _resize(images.float(), tuple(size), str(self.normalization.get("interpolation", "bilinear")))
+        resized = _resize(images.float(), tuple(size), str(self.normalization.get("interpolation", "bicubic")))
         if average.shape[1:] not in ((1, 1), resized.shape[2:]):
             raise MatConvNetError(
                 f"averageImage is {tuple(average.shape)} but the resized images are {tuple(resized.shape[1:])}"
@@ -112,8 +119,9 @@ class Network:
 
     def _repr_html_(self) -> str:
         header, *rows = self._table()
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        left = 'style="text-align: left"'
+        head = "".join(f"<th {left}>{escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(f"<td {left}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self._summary())}</p>"
 
     def _table(self) -> list[tuple[str, str, str, str]]:
@@ -134,6 +142,8 @@ class Network:
 def _average_image(value: Any) -> Tensor:
     """One value per channel in any orientation -> (C, 1, 1); a full (H, W, C) or grey (H, W) image -> (C, H, W)."""
     average = torch.as_tensor(np.array(value, dtype=np.float32))
+    if not average.any():  # importers write zeros of any shape where nothing is to be taken away
+        return torch.zeros(1, 1, 1)
     if average.ndim == 2 and 1 not in average.shape:
         return average[None]
     if average.ndim == 3 and average.shape[:2] != (1, 1):
@@ -142,11 +152,13 @@ def _average_image(value: Any) -> Tensor:
 
 
 def _resize(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """As MATLAB's `imresize`, which smooths when it makes an image smaller."""
+    """As MATLAB's `imresize`, whose default is bicubic and which smooths when it makes an image smaller."""
     if tuple(images.shape[2:]) == size:
         return images
     if interpolation == "nearest":
         return F.interpolate(images, size=size, mode="nearest-exact")
+    if interpolation not in ("bilinear", "bicubic"):
+        raise MatConvNetError(f"cannot resize by {interpolation!r}; resize to {size} yourself before preprocess")
     return F.interpolate(images, size=size, mode=interpolation, align_corners=False, antialias=True)
 
 

@@ -10,7 +10,7 @@ import scipy.io
 from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
 from .errors import MatConvNetError
-from .layers import read_layer, unique_names
+from .layers import is_empty, read_layer, unique_names
 from .network import Network
 
 MAGIC = (  # how a file starts that is not a MATLAB 5 file, what it is then, what to do
@@ -50,8 +50,11 @@ def load_matconvnet(path: str | Path) -> Network:
         layers = [read_layer(layer, number) for number, layer in enumerate(fields, start=1)]
     except MatConvNetError as error:
         raise MatConvNetError(f"{path.name}: {error}") from error
-    meta = net["meta"] if isinstance(net.get("meta"), dict) else net
-    return Network(unique_names(layers), _classes(meta.get("classes")), _normalization(meta.get("normalization")))
+    return Network(
+        unique_names(layers),
+        _classes(_metadata(contents, net, "classes")),
+        _normalization(_metadata(contents, net, "normalization")),
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -89,19 +92,29 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _metadata(contents: dict[str, Any], net: dict[str, Any], name: str) -> Any:
+    """From the first place that has it: beside the layers, under their `meta`, at the top, under its `meta`."""
+    places = [net, net.get("meta"), contents, contents.get("meta")]
+    return next(
+        (place[name] for place in places if isinstance(place, dict) and not is_empty(place.get(name, []))), None
+    )
+
+
 def _classes(value: Any) -> list[str]:
     """`classes.description` ("tabby cat") if it is there, else `classes.name` ("n02123045"), else a bare cell."""
     if isinstance(value, dict):
-        value = value.get("description") or value.get("name")
-    if isinstance(value, str):
-        value = [value]
-    return [str(name) for name in value] if isinstance(value, list) else []
+        value = next((value[key] for key in ("description", "name") if not is_empty(value.get(key, []))), [])
+    if isinstance(value, (str, dict)) or value is None:
+        value = [value] if isinstance(value, str) else []
+    return [", ".join(map(str, name)) if isinstance(name, list) else str(np.squeeze(name)) for name in value]
 
 
 def _normalization(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
-    kept = {key: item for key, item in value.items() if np.size(item)}
+    kept = {key: item for key, item in value.items() if not is_empty(item)}
     if "imageSize" in kept:
-        kept["imageSize"] = tuple(int(n) for n in np.ravel(kept["imageSize"]))
+        size = tuple(int(n) for n in np.ravel(kept.pop("imageSize")))
+        if size[0] > 0:  # importers write 0 where they do not know it
+            kept["imageSize"] = size if len(size) > 1 else size * 2
     return kept

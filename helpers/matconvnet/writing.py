@@ -52,7 +52,7 @@ def _fields(layer: Layer) -> dict[str, Any]:
         kernel = layer.params["weight"].permute(2, 3, 1, 0)
         return named | {
             "weights": _cell([_single(kernel), _single(layer.params["bias"][:, None])]),
-            "size": np.array([kernel.shape], dtype=np.uint16),
+            "size": np.array([kernel.shape], dtype=np.min_scalar_type(max(kernel.shape))),
             "pad": options["pad"],
             "stride": options["stride"],
             "precious": np.uint8(0),

@@ -1,0 +1,88 @@
+"""Lesson 01 beyond its stored outputs: its recipe, and its switch to the published file.
+
+The published file is not here, so a VGG16 of its size with random weights takes its place in the cache. What a
+download does is tested in test_download.py.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from matlab import cell, save, struct
+from nbclient import NotebookClient
+from torch import nn
+
+from helpers import models
+from helpers.datasets import DATA, vgg16_mat
+from helpers.matconvnet import load_matconvnet, save_matconvnet
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/01_load_matconvnet.ipynb"
+
+
+@pytest.fixture
+def recipe() -> Callable[[nn.Module, Path], nn.Module]:
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    (source,) = [cell.source for cell in cells if "def load_matconvnet_into" in cell.source]
+    namespace = {}
+    exec(source, namespace)
+    return namespace["load_matconvnet_into"]
+
+
+def test_the_recipe_does_what_the_helper_does(recipe) -> None:
+    model, expected = models.vgg16(), load_matconvnet(vgg16_mat())
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, torch.nan)
+    filled = recipe(model, vgg16_mat())
+    assert filled is model
+    assert not filled.training
+    matched = expected.state_dict_for(model)
+    assert all(torch.equal(tensor, matched[key]) for key, tensor in filled.state_dict().items())
+
+
+def test_the_recipe_reads_early_files_under_net_with_dropped_dimensions(recipe, tmp_path) -> None:
+    rng = np.random.default_rng(4)
+    kernels = [rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 5))]
+    convs = [
+        struct(type="conv", biases=rng.normal(size=(1, n)), filters=k) for n, k in zip((5, 1), kernels, strict=True)
+    ]
+    path = save(tmp_path / "a.mat", net=struct(layers=cell(convs[0], struct(type="relu"), convs[1])))
+    model = recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (2, 3))), path)
+    for h, w, i, o in np.ndindex(2, 3, 4, 5):
+        assert model[0].weight[o, i, h, w] == np.float32(kernels[0][h, w, i, o])
+    for h, w, i in np.ndindex(2, 3, 5):
+        assert model[1].weight[0, i, h, w] == np.float32(kernels[1][h, w, i])
+    with pytest.raises(AssertionError, match=r"layer 2: \(1, 5, 2, 3\) does not fit Conv2d\(5, 1"):
+        recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (3, 2))), path)
+
+
+@pytest.mark.slow
+def test_the_lesson_runs_on_a_network_of_the_published_size(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(DATA))
+    from make import matconvnet_layers
+
+    source = models.vgg16(1000, width=1, fc_width=4096, image_size=224)
+    cache = tmp_path / "pretrained-weights-workbook"
+    cache.mkdir()
+    average = np.array([123.68, 116.779, 103.939], dtype=np.float32).reshape(1, 1, 3)
+    save_matconvnet(
+        cache / "imagenet-vgg-verydeep-16.mat",
+        matconvnet_layers(source),
+        classes=[f"class {i}" for i in range(1000)],
+        normalization={"averageImage": average, "imageSize": np.array([[224.0, 224.0, 3.0]])},
+        compressed=False,
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    switched = [cell for cell in notebook.cells if "\nREAL = False" in cell.source]
+    assert len(switched) == 1
+    switched[0].source = switched[0].source.replace("\nREAL = False", "\nREAL = True")
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}})
+    client.execute()
+    printed = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stdout")
+    assert "16 layers: conv1_1" in printed
+    assert "all 37 layers agree" in printed
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path)

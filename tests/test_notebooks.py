@@ -1,0 +1,149 @@
+"""The policy for notebooks and modules: what every lesson has, and what none may have.
+
+That the stored outputs are still what the cells print is nbval's part (`make test`).
+"""
+
+import ast
+import importlib
+import re
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+LESSONS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+MODULES = sorted((ROOT / "helpers").rglob("*.py"))
+SETUP = "assert Path(helpers.__file__).parents[1] in Path.cwd().parents"
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def cells(path: Path, kind: str) -> list[NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind and cell.source.strip()]
+
+
+def prose(path: Path) -> str:
+    return "\n\n".join(cell.source for cell in cells(path, "markdown"))
+
+
+def lines(cell: NotebookNode) -> int:
+    return sum(1 for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#"))
+
+
+def checks(path: Path) -> dict[str, str]:
+    """Exercise -> what its check printed. A check of an answer that shows a mistake on purpose does not count."""
+    found = {}
+    for cell in cells(path, "code"):
+        for exercise, answer in re.findall(r'^check\("([\d.]+)", (\w+)\)$', cell.source, flags=re.M):
+            if not answer.startswith("wrong"):
+                assert exercise not in found, f"{exercise} is checked twice"
+                found[exercise] = "".join(output.data["text/plain"] for output in cell.outputs if "data" in output)
+    return found
+
+
+def recipe(path: Path) -> str:
+    """The code cell that follows the heading "The recipe"."""
+    found = nbformat.read(path, as_version=4).cells
+    headings = [i for i, cell in enumerate(found) if cell.cell_type == "markdown" and "## The recipe" in cell.source]
+    assert len(headings) == 1
+    return found[headings[0] + 1].source
+
+
+def test_there_are_lessons_and_solutions() -> None:
+    assert [path.name for path in LESSONS] == [path.name for path in SOLUTIONS]
+    assert LESSONS[0].name == "00_start_here.ipynb"
+
+
+@pytest.mark.parametrize("path", LESSONS[1:], ids=name)
+def test_anatomy(path) -> None:
+    code, markdown = cells(path, "code"), cells(path, "markdown")
+    words = sum(len(re.findall(r"\w+", cell.source)) for cell in markdown)
+    assert 25 <= len(code) + len(markdown) <= 45
+    assert 12 <= len(code) <= 20
+    assert statistics.median(map(lines, code)) <= 5
+    assert 50 <= words / len(code) <= 100
+    assert 3 <= len(checks(path)) <= 4
+    text = prose(path)
+    parts = ["**You will**", "**You will learn**", "**You need**", "**Predict:**", "## Trap"]
+    for part in [*parts, "## Recap", "## The recipe", "## In practice", "**Sources:**"]:
+        assert part in text, f"{part} is missing"
+
+
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=name)
+def test_every_cell_was_run_in_order_and_is_short(path) -> None:
+    code = cells(path, "code")
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert max(map(lines, code)) <= 20
+    assert SETUP in code[0].source
+
+
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=name)
+def test_errors_are_announced_and_nothing_is_hidden_from_nbval(path) -> None:
+    for cell in cells(path, "code"):
+        tags = set(cell.metadata.get("tags", []))
+        assert tags <= {"raises-exception", "nbval-ignore-output"}
+        assert any(output.output_type == "error" for output in cell.outputs) == ("raises-exception" in tags)
+        assert not any(output.get("name") == "stderr" for output in cell.outputs)
+
+
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=name)
+def test_nothing_names_this_machine(path) -> None:
+    assert not re.search(r"/(home|root|tmp|Users|usr|var)/|\\\\Users\\\\|site-packages", path.read_text())
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=name)
+def test_exercises_are_open_in_the_lesson_and_passed_in_its_solution(path) -> None:
+    number = path.name[:2]
+    exercises = importlib.import_module(f"helpers.checks.lesson_{number}").EXERCISES
+    solution = NOTEBOOKS / "solutions" / path.name
+    open_ones, solved = checks(path), checks(solution)
+    assert sorted(open_ones) == sorted(solved) == sorted(exercises)
+    for exercise, found in exercises.items():
+        assert exercise.startswith(f"{int(number)}.")
+        assert open_ones[exercise].startswith(f"{exercise} not attempted")
+        assert solved[exercise].startswith(f"{exercise} passed")
+        assert found.solution == name(solution)
+        assert len(found.hints) >= 2
+
+
+@pytest.mark.parametrize("path", LESSONS[1:], ids=name)
+def test_the_recipe_runs_alone_in_an_empty_folder(path, tmp_path) -> None:
+    done = subprocess.run([sys.executable, "-I", "-c", recipe(path)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "helpers" not in recipe(path)
+
+
+def test_exercise_numbers_are_unique() -> None:
+    numbers = Counter(exercise for path in LESSONS for exercise in checks(path))
+    assert max(numbers.values()) == 1
+
+
+@pytest.mark.parametrize(
+    "path", [*LESSONS, *SOLUTIONS, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data/README.md"], ids=name
+)
+def test_local_links_lead_somewhere(path) -> None:
+    text = prose(path) if path.suffix == ".ipynb" else path.read_text()
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_modules_are_small_and_rooms_stay_apart(path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 250
+    imported = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            imported |= {node.module or ""} | {alias.name for alias in node.names}
+    if path.parent.name == "matconvnet" or path.stem in ("models", "datasets", "download"):
+        assert not imported & {"plots", "widgets", "exercises"}
