@@ -78,7 +78,8 @@ def hint(exercise: str) -> Feedback:
     _hints_given[exercise] += 1
     if number < len(found.hints):
         return Feedback(exercise, "hint", f"({number + 1} of {len(found.hints)}) {found.hints[number]}")
-    return Feedback(exercise, "hint", f"that was the last one; the solution stands in {found.solution}.")
+    where = f"the notebook {int(exercise.split('.')[0]):02d}_... in notebooks/solutions"
+    return Feedback(exercise, "hint", f"that was the last one; the solution stands in {where}.")
 
 
 def _find(exercise: str) -> Exercise:

@@ -78,6 +78,7 @@ WRONG = {  # exercise -> what the message must name -> the answer
         "input and output channels are exchanged": lambda k, b: (weight(k).transpose(0, 1), vector(b)),
         "reshaped, which leaves its numbers": lambda k, b: (full(k).reshape(weight(k).shape), vector(b)),
         "picks one number out": lambda k, b: (weight(k), torch.tensor(b).transpose(1, 0)[0]),
+        "the bias came first": lambda k, b: (vector(b), weight(k)),
         "still has two dimensions": lambda k, b: (weight(k), torch.tensor(b)),
         "it is always the last that is missing": lambda k, b: (torch.tensor(k.transpose(3, 2, 0, 1)), vector(b)),
         "for a kernel (2, 3, 4) and a bias (1, 1), your code stopped with ValueError: axes don't match": lambda k, b: (
@@ -113,6 +114,9 @@ WRONG = {  # exercise -> what the message must name -> the answer
         "a conv of an early file has no `weights`": lambda layers: read(layers, old=False),
         "take .item()": lambda layers: read(layers, item=False),
         "taken by position": lambda layers: read(layers, by_position=True),
+        "the pair is the wrong way round": lambda layers: {k: (b, a) for k, (a, b) in read(layers).items()},
+        "each element is a (1, 1) struct": lambda layers: {e["name"]: None for e in layers[0]},
+        "but got a ndarray": lambda layers: {k: np.array([[1, 2]], dtype=object) for k in read(layers)},
         "expected two values, the kernel and the bias, but got 4 values": lambda layers: {
             e[0, 0]["name"].item(): (e[0, 0][3], e[0, 0][2])
             if "filters" in e[0, 0].dtype.names

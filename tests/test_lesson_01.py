@@ -56,7 +56,7 @@ def test_the_recipe_reads_early_files_under_net_with_dropped_dimensions(recipe, 
         assert model[0].weight[o, i, h, w] == np.float32(kernels[0][h, w, i, o])
     for h, w, i in np.ndindex(2, 3, 5):
         assert model[1].weight[0, i, h, w] == np.float32(kernels[1][h, w, i])
-    with pytest.raises(AssertionError, match=r"layer 2: \(1, 5, 2, 3\) does not fit Conv2d\(5, 1"):
+    with pytest.raises(AssertionError, match=r"layer 2: \(1, 5, 2, 3\) and 1 biases do not fit Conv2d\(5, 1"):
         recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (3, 2))), path)
 
 

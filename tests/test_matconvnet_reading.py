@@ -104,6 +104,13 @@ def test_dropped_dimensions(tmp_path, stored, read) -> None:
     assert net["c"].params["bias"].shape == (1,)
 
 
+def test_layers_as_a_struct_array(tmp_path) -> None:
+    both = np.empty((1, 2), dtype=[("name", object), ("type", object), ("leak", object)])
+    both[0, 0], both[0, 1] = ("a", "relu", 0.5), ("b", "relu", 0.0)
+    net = load_matconvnet(save(tmp_path / "a.mat", layers=both))
+    assert [(layer.name, layer.options["leak"]) for layer in net.layers] == [("a", 0.5), ("b", 0)]
+
+
 def test_names_are_made_up_cleaned_and_kept_apart(tmp_path) -> None:
     def relu(**name) -> NDArray:
         return struct(type="relu", **name)

@@ -112,7 +112,6 @@ def test_exercises_are_open_in_the_lesson_and_passed_in_its_solution(path) -> No
         assert exercise.startswith(f"{int(number)}.")
         assert open_ones[exercise].startswith(f"{exercise} not attempted")
         assert solved[exercise].startswith(f"{exercise} passed")
-        assert found.solution == name(solution)
         assert len(found.hints) >= 2
 
 

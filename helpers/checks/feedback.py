@@ -30,13 +30,11 @@ class Exercise:
         verify: takes the learner's answer, raises `NotAttempted` or `NotYet`, returns if it is right.
         hints: shown one at a time, the last one nearly the answer.
         praise: what a right answer has shown.
-        solution: the notebook it is solved in.
     """
 
     verify: Callable[[Any], None]
     hints: tuple[str, ...]
     praise: str
-    solution: str
 
 
 def call(function: Any, *inputs: Any, case: str = "", crashes: Sequence[tuple[str, str]] = ()) -> Any:
@@ -104,9 +102,9 @@ def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, T
 
 
 def pair(got: Any, what: str) -> tuple[Any, Any]:
-    """The two values that the learner returned, as a tuple, a list or a row of a MATLAB cell; else `NotYet`."""
-    if isinstance(got, np.ndarray) and got.dtype == object:
-        got = tuple(got.ravel())
+    """The two values that the learner returned, as a tuple, a list or a row of objects; else `NotYet`."""
+    if isinstance(got, np.ndarray) and got.dtype == object and got.ndim == 1:
+        got = tuple(got)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         found = f"{len(got)} values" if isinstance(got, (tuple, list)) else f"a {type(got).__name__}"
         raise NotYet(f"expected two values, {what}, but got {found}.")

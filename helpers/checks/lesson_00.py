@@ -49,6 +49,5 @@ EXERCISES = {
             "sum(parameter.numel() for parameter in model.parameters())",
         ),
         "you know how exercises work here, and how to weigh a network.",
-        "notebooks/solutions/00_start_here.ipynb",
     ),
 }

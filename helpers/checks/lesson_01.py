@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from .feedback import Exercise, NotYet, call, compare, pair
 
-SOLUTION = "notebooks/solutions/01_load_matconvnet.ipynb"
-
 
 def verify_convert(answer: Any) -> None:
     """1.1 `convert(kernel, bias) -> (weight, bias)`."""
@@ -25,25 +23,27 @@ def verify_convert(answer: Any) -> None:
         dropped = "a dimension that MATLAB dropped was not put back; it is always the last that is missing."
         got = call(answer, kernel, bias, case=case, crashes=[("axes don't match", dropped), ("dims", dropped)])
         weight, vector = pair(got, "the weight and the bias")
+        if getattr(weight, "ndim", 0) == 1 and getattr(vector, "ndim", 0) == 4:
+            raise NotYet("the bias came first; return the weight, then the bias.")
         full = torch.tensor(kernel.reshape(kernel_shape + (1,) * (4 - kernel.ndim)))
         right = full.permute(3, 2, 0, 1)
-        misplaced = torch.tensor(kernel).unsqueeze(2).permute(3, 2, 0, 1) if kernel.ndim == 3 else right[:0]
+        misplaced = [torch.tensor(kernel).unsqueeze(i).permute(3, 2, 0, 1) for i in (0, 2) if kernel.ndim == 3]
+        reshaped = "the kernel was reshaped, which leaves its numbers in their old order: move the axes."
+        lost = dropped if kernel.ndim < 4 else "squeeze() also takes away a dimension that belongs there."
         causes = [
-            ("the dropped dimension was put back in the wrong place; it was the last one, out.", misplaced),
+            *(
+                ("the dropped dimension was put back in the wrong place; it was the last.", wrong)
+                for wrong in misplaced
+            ),
             ("height and width are exchanged: the axes of the kernel are H, W, in, out.", right.transpose(2, 3)),
             ("input and output channels are exchanged.", right.transpose(0, 1)),
-            (
-                "the kernel was reshaped, which leaves its numbers in their old order: move the axes.",
-                full.view_as(right),
-            ),
-            (
-                dropped if kernel.ndim < 4 else "squeeze() also takes away a dimension that belongs there.",
-                right.squeeze(),
-            ),
+            (reshaped, full.view_as(right)),
+            (reshaped, full.reshape(full.shape[::-1])),
+            (lost, right.squeeze()),
         ]
         compare(weight, right, f"{case}, the weight", causes)
         flat = torch.tensor(bias.reshape(-1))
-        one_number = "bias.transpose(1, 0)[0] picks one number out of a bias that lies as a row."
+        one_number = "indexing such as bias.transpose(1, 0)[0] picks one number out of a bias that lies as a row."
         causes = [
             (one_number if bias_shape == (1, 5) else "squeeze() leaves no dimension here; reshape(-1) does.", flat[0]),
             (one_number, flat[:1]),
@@ -97,6 +97,8 @@ def verify_read_weights(answer: Any) -> None:
         kernel, bias = (_tensor(value) for value in pair(got[name], "the kernel and the bias"))
         right, vector = torch.tensor(kernels[name]), torch.tensor(biases[name])
         by_position = "the fields were taken by position; their order differs from file to file."
+        if name == "c1":
+            by_position = "the pair is the wrong way round; the kernel comes first."
         compare(kernel, right, f"the kernel of {name}", [(by_position, vector)])
         compare(
             bias, vector, f"the bias of {name}", [("the bias was reshaped; leave it as it is.", vector.reshape(-1))]
@@ -106,6 +108,7 @@ def verify_read_weights(answer: Any) -> None:
 EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
 OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
 READING_CRASHES = [
+    ("unhashable", "each element is a (1, 1) struct; take layer = element[0, 0], and .item() of its name."),
     ("out of bounds", EMPTY),
     ("not enough values to unpack", EMPTY),
     ("no field of name weights", f"a pool has no such field at all; and {OLD_FORM}"),
@@ -115,7 +118,7 @@ READING_CRASHES = [
 def _verify_names(got: Any) -> None:
     if not isinstance(got, dict):
         raise NotYet(f"return a dict from layer names to (kernel, bias), not a {type(got).__name__}.")
-    if not all(isinstance(name, str) for name in got):
+    if not all(isinstance(name, str) and name.isalnum() for name in got):
         raise NotYet(
             "the names should be plain strings.\nLikely cause: a name is an array of one string; take .item()."
         )
@@ -135,11 +138,12 @@ def verify_fc_to_linear(answer: Any) -> None:
     kernel = np.random.default_rng(13).normal(size=(2, 3, 4, 5)).astype(np.float32)
     stored = torch.tensor(kernel)
     moved = stored.permute(3, 2, 0, 1)
+    unmoved = "the kernel was reshaped without moving its axes first; out must come first."
     causes = [
         ("it was flattened in MATLAB's order (H, W, C); torch.flatten runs (C, H, W).", stored.reshape(-1, 5).T),
         ("height and width are exchanged.", moved.transpose(2, 3).reshape(5, -1)),
         ("outputs and inputs are exchanged: a Linear weight is (out, in).", moved.reshape(5, -1).T),
-        ("the kernel was reshaped without moving its axes first.", stored.reshape(5, -1)),
+        *((unmoved, wrong) for wrong in (stored.reshape(5, -1), stored.flatten(1), stored.flatten(0, 2))),
         ("this is still a conv weight; the weight of a Linear has two dimensions.", moved),
     ]
     view = ("view size is not compatible", "moved axes are not contiguous; reshape and flatten copy where they must.")
@@ -151,8 +155,8 @@ def verify_fold(answer: Any) -> None:
     generator = torch.Generator().manual_seed(14)
     weight, bias = torch.randn(5, 3, 2, 4, generator=generator), torch.randn(5, generator=generator)
     average, mean, std = torch.tensor([120.0, 110, 90]), torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
-    broadcast = ("must match the size", "mean, std and average belong to dimension 1: view them as (1, 3, 1, 1).")
-    got = call(answer, weight, bias, average, mean, std, crashes=[broadcast])
+    sizes = "mean, std and average belong to dimension 1, view them as (1, 3, 1, 1); and sum over dimensions 1, 2, 3."
+    got = call(answer, weight, bias, average, mean, std, crashes=[("must match the size", sizes)])
     got_weight, got_bias = pair(got, "the new weight and the new bias")
     scale, shift = 255 * std.view(1, 3, 1, 1), (255 * mean - average).view(1, 3, 1, 1)
     divided = "divided where it has to be multiplied: the conv undoes the division by std."
@@ -204,7 +208,6 @@ EXERCISES = {
             "A bias in any orientation becomes a vector with reshape(-1).",
         ),
         "kernels and biases of any shape that MATLAB writes arrive right, in memory of their own.",
-        SOLUTION,
     ),
     "1.2": Exercise(
         verify_read_weights,
@@ -217,7 +220,6 @@ EXERCISES = {
             "layer['name'].item() is the name, layer['weights'].ravel() the two arrays.",
         ),
         "both generations of files give the same dictionary, whatever the order of their fields.",
-        SOLUTION,
     ),
     "1.3": Exercise(
         verify_fc_to_linear,
@@ -227,7 +229,6 @@ EXERCISES = {
             "torch.tensor(kernel).permute(3, 2, 0, 1).reshape(kernel.shape[3], -1)",
         ),
         "a fully connected layer that MatConvNet kept as a conv works as a Linear.",
-        SOLUTION,
     ),
     "1.4": Exercise(
         verify_fold,
@@ -236,10 +237,11 @@ EXERCISES = {
             "Solve the second for x and put it into the first.",
             "x - average = 255 * std * z + (255 * mean - average). The factor goes into the weight of each input "
             "channel; the constant goes, through the weight, into the bias.",
+            "One factor for each input channel: view(1, -1, 1, 1). The constant meets every number of the weight, and "
+            "each output adds up over input, height and width: sum((1, 2, 3)).",
             "new_weight = weight * (255 * std).view(1, -1, 1, 1); "
             "new_bias = bias + (weight * (255 * mean - average).view(1, -1, 1, 1)).sum((1, 2, 3))",
         ),
         "the network now takes torchvision's normalised images and computes what it computed.",
-        SOLUTION,
     ),
 }
