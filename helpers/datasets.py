@@ -50,7 +50,7 @@ def normalize(images: Tensor, size: int = 64) -> Tensor:
 
 
 def vgg16_mat(real: bool = False) -> Path:
-    """A VGG16 as a MatConvNet file: the shipped `vgg16_thin.mat`, or the published ImageNet network (528 MB).
+    """A VGG16 as a MatConvNet file: the shipped `vgg16_thin.mat`, or the published ImageNet network (553 MB).
 
     The real one is fetched at the first call and kept. Its checksum is the one in MatConvNet's list of
     pretrained models.

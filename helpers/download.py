@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -36,26 +38,27 @@ def fetch(url: str, *, md5: str, folder: Path | None = None) -> Path:
     Raises:
         DownloadError: no connection, the server refused, it broke off, or the checksum differs.
     """
-    folder = folder or cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / url.rsplit("/", 1)[-1]
-    if path.exists():
+    path = (folder or cache_folder()) / url.rsplit("/", 1)[-1]
+    if path.is_file():
         return path
     part = path.with_name(path.name + ".part")
     try:
-        _download(url, part)
-    except (OSError, urllib.error.URLError) as error:
-        kept = f"{part.stat().st_size:,} bytes are kept" if part.exists() else "nothing had arrived"
-        raise DownloadError(f"{url}: {error}; {kept}, run this again to go on") from error
-    found = _md5(part)
-    if found != md5:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while not _download(url, part):  # a server may send less than was asked for
+            pass
+        found = _md5(part)
+        if found == md5:
+            part.replace(path)
+            return path
         part.unlink()
-        raise DownloadError(f"{url}: its md5 is {found}, expected {md5}; the file was removed, run this again")
-    part.replace(path)
-    return path
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        kept = f"{part.stat().st_size:,} bytes are kept" if part.is_file() else "nothing had arrived"
+        raise DownloadError(f"{url}: {type(error).__name__}: {error}; {kept}, run this again to go on") from error
+    raise DownloadError(f"{url}: its md5 is {found}, expected {md5}; the file was removed, run this again")
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path) -> bool:
+    """Append what is missing of `url` to `part`, or start it anew; whether it is complete now."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -63,18 +66,32 @@ def _download(url: str, part: Path) -> None:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:  # nothing is left to fetch; the checksum decides
-            return
+            return True
         raise
     with response:
+        if response.headers.get_content_type() == "text/html":
+            raise ConnectionError("the server answered with a web page instead of the file")
         resumed = response.status == 206
-        total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
+        start, total = _range(response) if resumed else (0, int(response.headers.get("Content-Length", 0)))
+        if resumed and start != have:
+            raise ConnectionError(f"the server sent the part from byte {start:,}, {have:,} was asked for")
         with part.open("ab" if resumed else "wb") as file:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 _show_progress(part.name.removesuffix(".part"), file.tell(), total)
         sys.stdout.write("\n")
-        if part.stat().st_size < total:
-            raise ConnectionError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
+    arrived = part.stat().st_size
+    if arrived < total and (not resumed or arrived == have):
+        raise ConnectionError(f"the connection ended after {arrived:,} of {total:,} bytes")
+    return arrived >= total
+
+
+def _range(response: http.client.HTTPResponse) -> tuple[int, int]:
+    """Where a 206 answer starts and how long the whole file is: `Content-Range: bytes 5-9/10` -> (5, 10)."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    if not found:
+        raise ConnectionError("the server sent a part of the file without saying which")
+    return int(found[1]), int(found[2])
 
 
 def _show_progress(name: str, done: int, total: int) -> None:

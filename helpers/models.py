@@ -119,7 +119,7 @@ def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
 
 
 def _initialize_(model: nn.Module) -> None:
-    """Kaiming-normal convs (fan out), zero biases: what torchvision does to its own VGG and ResNet."""
+    """Kaiming-normal convs (fan out) with zero biases, as torchvision starts them; the Linears stay as PyTorch does."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

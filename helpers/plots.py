@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from torch import Tensor
 
-RIGHT, WRONG = "#1b7837", "#b2182b"  # green and red that colour-blind readers can tell apart
+RIGHT, WRONG = "#1b7837", "#b2182b"  # not everybody tells these apart, so a tick or a cross says it too
 
 
 def show_predictions(images: Tensor, truth: Sequence[str], classes: Sequence[str], rows: Mapping[str, Tensor]) -> None:

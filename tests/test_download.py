@@ -28,9 +28,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        if start:
+            end = min(len(CONTENT), start + server.range_at_most)
+            self.send_header("Content-Range", f"bytes {start + server.range_shift}-{end - 1}/{len(CONTENT)}")
+        else:
+            end = len(CONTENT)
+        if server.page:
+            self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(end - start))
         self.end_headers()
-        self.wfile.write(CONTENT[start : start + server.at_most])
+        self.wfile.write(CONTENT[start:end][: server.at_most])
 
     def log_message(self, *args) -> None:
         pass
@@ -40,6 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server() -> Iterator[http.server.HTTPServer]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.ranges, server.resumes, server.at_most = [], True, len(CONTENT)
+        server.range_at_most, server.range_shift, server.page = len(CONTENT), 0, False
         server.url = f"http://127.0.0.1:{server.server_port}/net.mat"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -76,6 +84,33 @@ def test_a_server_that_cannot_resume_starts_over(server, tmp_path) -> None:
 def test_a_part_that_is_already_whole_is_checked_and_kept(server, tmp_path) -> None:
     (tmp_path / "net.mat.part").write_bytes(CONTENT)
     assert fetch(server.url, md5=MD5, folder=tmp_path).read_bytes() == CONTENT
+
+
+def test_shorter_ranges_than_asked_for_are_put_together(server, tmp_path) -> None:
+    server.range_at_most = 1_300_000
+    (tmp_path / "net.mat.part").write_bytes(CONTENT[:500])
+    assert fetch(server.url, md5=MD5, folder=tmp_path).read_bytes() == CONTENT
+    assert server.ranges == ["bytes=500-", "bytes=1300500-", "bytes=2600500-"]
+
+
+def test_a_part_from_elsewhere_or_a_web_page_spoils_nothing(server, tmp_path) -> None:
+    part = tmp_path / "net.mat.part"
+    part.write_bytes(CONTENT[:500])
+    server.range_shift = 1
+    with pytest.raises(DownloadError, match="from byte 501, 500 was asked for; 500 bytes are kept"):
+        fetch(server.url, md5=MD5, folder=tmp_path)
+    server.range_shift, server.resumes, server.page = 0, False, True
+    with pytest.raises(DownloadError, match="a web page instead of the file; 500 bytes are kept"):
+        fetch(server.url, md5=MD5, folder=tmp_path)
+    assert part.read_bytes() == CONTENT[:500]
+
+
+def test_a_folder_that_cannot_be_made_and_a_url_that_is_none_are_download_errors(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DownloadError, match="nothing had arrived"):
+        fetch("http://127.0.0.1:9/net.mat", md5=MD5, folder=tmp_path / "file")
+    with pytest.raises(DownloadError, match="unknown url type"):
+        fetch("net.mat", md5=MD5, folder=tmp_path)
 
 
 def test_a_wrong_checksum_removes_the_file(server, tmp_path) -> None:

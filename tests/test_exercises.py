@@ -56,6 +56,10 @@ def test_the_stub_is_not_attempted_in_whatever_form() -> None:
         assert kind(stub)[0] == "not attempted"
 
 
+def test_two_dots_too_many_are_a_mistake_not_a_stub() -> None:
+    assert kind(lambda x: x[..., ..., None])[0] == "not yet"
+
+
 def test_a_forgotten_return_is_no_stub() -> None:
     def forgets(x):
         x = 2 * x

@@ -65,9 +65,10 @@ RIGHT = {
         lambda layers: {k: np.array([a, b, None], dtype=object)[:2] for k, (a, b) in read(layers).items()},
     ],
     "1.3": [
-        lambda k: weight(k).reshape(5, -1),
+        lambda k: weight(k).reshape(k.shape[3], -1),
         lambda k: conv_to_linear(weight(k)),
         lambda k: torch.tensor(k.transpose(2, 0, 1, 3).reshape(-1, k.shape[3]).T),
+        lambda k: torch.einsum("hwio->oihw", torch.tensor(k)).flatten(1),
     ],
     "1.4": [fold, lambda w, b, a, m, s: fold(w, b, a, m, s, scale=s * 255.0)],
 }
@@ -141,6 +142,7 @@ WRONG = {  # exercise -> what the message must name -> the answer
         "reshape and flatten copy": lambda k: torch.tensor(k).permute(3, 2, 0, 1).view(5, -1),
         "without moving its axes": lambda k: torch.tensor(k).reshape(5, -1),
         "still a conv weight": weight,
+        "should have shape (2, 12), but has (24, 1)": lambda k: weight(k).reshape(-1, 24 if k.shape[3] == 5 else 1),
     },
     "1.4": {
         "the factor 255 is missing": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=s),

@@ -183,6 +183,19 @@ def test_types_that_cannot_be_built_are_named_and_their_weights_stay_readable(tm
     np.testing.assert_allclose(net["odd"].params["weights_1"], array, rtol=1e-6)
 
 
+def test_an_unknown_type_may_have_any_options_and_weights(tmp_path) -> None:
+    odd = struct(name="odd", type="conv3d", pad=[1, 1, 2, 2, 3, 3], weights=cell(np.zeros((0, 0)), np.ones(3), cell(1)))
+    layer = network(tmp_path, odd)["odd"]
+    assert layer.options["pad"] == (1, 1, 2, 2, 3, 3)
+    assert "weights_2" in layer.params
+
+
+def test_weights_where_none_belong_are_not_dropped_in_silence(tmp_path) -> None:
+    net = network(tmp_path, struct(name="r", type="relu", weights=cell(np.ones(3))))
+    with pytest.raises(MatConvNetError, match=r"'r' \(relu\) has weights"):
+        net.to_module()
+
+
 def test_layers_that_do_not_follow_on_are_refused(tmp_path) -> None:
     wrong = struct(name="next", type="conv", weights=cell(RNG.normal(size=(3, 2, 5, 8)), RNG.normal(size=8)))
     with pytest.raises(MatConvNetError, match=r"'next': 6 channels arrive.*\(8, 5, 3, 2\) reads 5"):

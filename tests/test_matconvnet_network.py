@@ -148,6 +148,35 @@ def test_a_model_that_does_not_fit_is_told_where() -> None:
         net.state_dict_for(model)
 
 
+def test_a_head_with_other_classes_can_be_left_out() -> None:
+    net, model = chain()
+    expected = {key: tensor.clone() for key, tensor in net.state_dict_for(model).items()}
+    model[4] = nn.Linear(24, 9)
+    head = model[4].weight.clone()
+    missing, unexpected = model.load_state_dict(net.state_dict_for(model, leave_out=["fc"]), strict=False)
+    assert (missing, unexpected) == (["4.weight", "4.bias"], [])
+    assert torch.equal(model[4].weight, head)
+    assert torch.equal(model[0].weight, expected["0.weight"])
+    with pytest.raises(MatConvNetError, match="to leave out are called fc8"):
+        net.state_dict_for(model, leave_out=["fc8"])
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path) -> None:
+    from helpers.matconvnet import save_matconvnet
+
+    dilated = conv("c", 4, 3, 2, 5)
+    dilated.options["dilate"] = (2, 2)
+    bare = Layer("c", "conv", {"weight": randn(4, 3, 2, 5)}, {"stride": (1, 1), "pad": (0,) * 4})
+    for layer in (dilated, bare, Layer("r", "relu", {}, {"leak": 0.1}), Layer("n", "lrn"), Layer("d", "dropout")):
+        with pytest.raises(ValueError, match=f"layer '{layer.name}'.*cannot be written"):
+            save_matconvnet(tmp_path / "a.mat", [conv("a", 3, 3, 1, 1), layer], classes=["x"], normalization={"a": 1})
+    assert list(tmp_path.iterdir()) == []
+    wide = conv("c", 4, 3, 2, 5)
+    wide.options["stride"] = (300, 1)
+    save_matconvnet(tmp_path / "a.mat", [wide], classes=["x"], normalization={"a": 1})
+    assert load_matconvnet(tmp_path / "a.mat")["c"].options["stride"] == (300, 1)
+
+
 def test_what_save_matconvnet_writes_looks_like_the_published_file(tmp_path) -> None:
     from scipy.io import loadmat
 

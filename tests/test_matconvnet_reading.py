@@ -104,6 +104,19 @@ def test_dropped_dimensions(tmp_path, stored, read) -> None:
     assert net["c"].params["bias"].shape == (1,)
 
 
+def test_a_network_under_another_name_and_a_net_that_is_none(tmp_path) -> None:
+    model = struct(layers=layers(), classes=CLASSES, normalization=NORMALIZATION)
+    assert_is_the_network(save(tmp_path / "a.mat", model=model, options=struct(a=1.0)))
+    top = {"layers": layers(), "classes": CLASSES, "normalization": NORMALIZATION}
+    assert_is_the_network(save(tmp_path / "b.mat", net=struct(name="x"), **top))
+
+
+def test_the_text_of_the_header_is_free(tmp_path) -> None:
+    path = save(tmp_path / "a.mat", layers=layers(), classes=CLASSES, normalization=NORMALIZATION)
+    path.write_bytes(b"written by somebody else".ljust(116) + path.read_bytes()[116:])
+    assert_is_the_network(path)
+
+
 def test_layers_as_a_struct_array(tmp_path) -> None:
     both = np.empty((1, 2), dtype=[("name", object), ("type", object), ("leak", object)])
     both[0, 0], both[0, 1] = ("a", "relu", 0.5), ("b", "relu", 0.0)
@@ -157,7 +170,8 @@ def test_classes_that_are_synonyms_numbers_or_nothing(tmp_path) -> None:
         return load_matconvnet(save(tmp_path / "a.mat", layers=layers(), classes=classes)).classes
 
     assert read(cell(cell("cat", "feline"), "dog")) == ["cat, feline", "dog"]
-    assert read(np.array([[3], [8]])) == ["3", "8"]
+    assert read(np.array([[3], [8]])) == read(np.array([[3, 8]])) == ["3", "8"]
+    assert read(np.array(["cat", "horse"])) == ["cat", "horse"]
     assert read(np.zeros((0, 0))) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,7 +29,7 @@ def _verify_model(answer: Any, model: nn.Module) -> None:
         sum(tensor.numel() for tensor in tensors if tensor.ndim > 1): "the biases are missing.",
     }
     got = call(answer, model)
-    if isinstance(got, torch.Tensor) and got.numel() == 1:
+    if isinstance(got, np.generic) or (isinstance(got, torch.Tensor) and got.numel() == 1):
         got = got.item()
     if not isinstance(got, (int, float)):
         raise NotYet(f"expected a whole number, got a {type(got).__name__}.")

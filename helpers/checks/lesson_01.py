@@ -97,9 +97,8 @@ def verify_read_weights(answer: Any) -> None:
         kernel, bias = (_tensor(value) for value in pair(got[name], "the kernel and the bias"))
         right, vector = torch.tensor(kernels[name]), torch.tensor(biases[name])
         by_position = "the fields were taken by position; their order differs from file to file."
-        if name == "c1":
-            by_position = "the pair is the wrong way round; the kernel comes first."
-        compare(kernel, right, f"the kernel of {name}", [(by_position, vector)])
+        reversed_pair = "the pair is the wrong way round; the kernel comes first."
+        compare(kernel, right, f"the kernel of {name}", [(reversed_pair if name == "c1" else by_position, vector)])
         compare(
             bias, vector, f"the bias of {name}", [("the bias was reshaped; leave it as it is.", vector.reshape(-1))]
         )
@@ -135,19 +134,24 @@ def _verify_names(got: Any) -> None:
 
 def verify_fc_to_linear(answer: Any) -> None:
     """1.3 `fc_to_linear(kernel) -> weight`, the kernel in MatConvNet's layout."""
-    kernel = np.random.default_rng(13).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    _verify_fc(answer, np.random.default_rng(13).normal(size=(2, 3, 4, 5)).astype(np.float32))
+    _verify_fc(answer, np.random.default_rng(13).normal(size=(1, 4, 3, 2)).astype(np.float32))
+
+
+def _verify_fc(answer: Any, kernel: NDArray) -> None:
+    outputs = kernel.shape[3]
     stored = torch.tensor(kernel)
     moved = stored.permute(3, 2, 0, 1)
     unmoved = "the kernel was reshaped without moving its axes first; out must come first."
     causes = [
-        ("it was flattened in MATLAB's order (H, W, C); torch.flatten runs (C, H, W).", stored.reshape(-1, 5).T),
-        ("height and width are exchanged.", moved.transpose(2, 3).reshape(5, -1)),
-        ("outputs and inputs are exchanged: a Linear weight is (out, in).", moved.reshape(5, -1).T),
-        *((unmoved, wrong) for wrong in (stored.reshape(5, -1), stored.flatten(1), stored.flatten(0, 2))),
+        ("it was flattened in MATLAB's order (H, W, C); torch.flatten runs (C, H, W).", stored.reshape(-1, outputs).T),
+        ("height and width are exchanged.", moved.transpose(2, 3).reshape(outputs, -1)),
+        ("outputs and inputs are exchanged: a Linear weight is (out, in).", moved.reshape(outputs, -1).T),
+        *((unmoved, wrong) for wrong in (stored.reshape(outputs, -1), stored.flatten(1), stored.flatten(0, 2))),
         ("this is still a conv weight; the weight of a Linear has two dimensions.", moved),
     ]
     view = ("view size is not compatible", "moved axes are not contiguous; reshape and flatten copy where they must.")
-    compare(call(answer, kernel, crashes=[view]), moved.reshape(5, -1), "the weight", causes)
+    compare(call(answer, kernel, crashes=[view]), moved.reshape(outputs, -1), "the weight", causes)
 
 
 def verify_fold(answer: Any) -> None:
@@ -164,7 +168,6 @@ def verify_fold(answer: Any) -> None:
         ("the factor 255 is missing: torchvision's pixels lie between 0 and 1.", weight * scale / 255),
         (divided, weight * 255 * 255 / scale),
         (divided, weight / scale),
-        (divided, weight / 255 * scale / 255),
         ("std was not applied.", weight * 255),
         ("the weight was not changed.", weight),
     ]

@@ -51,6 +51,9 @@ def build_module(layers: list[Layer]) -> fx.GraphModule:
             f"cannot build {', '.join(unknown)}; known types are {', '.join(sorted(BUILDERS))}. "
             "The weights can still be read: network[name].params"
         )
+    for layer in layers:
+        if layer.params and layer.type not in ("conv", "bnorm"):
+            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) has weights, and nothing is known of their use")
     root, graph, channels = nn.Module(), fx.Graph(), None
     node = graph.placeholder("x")
     for layer in layers:

@@ -21,7 +21,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the fil
     "conv": {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)},
     "convt": {"upsample": (1, 1), "crop": (0, 0, 0, 0)},
     "pool": {"stride": (1, 1), "pad": (0, 0, 0, 0)},
-    "bnorm": {"epsilon": 1e-4},
+    "bnorm": {"epsilon": 1e-4},  # what vl_nnbnorm adds; it cancels out where the file has moments
     "lrn": {"param": (5, 1, 0.0001 / 5, 0.75)},
     "normalize": {"param": (5, 1, 0.0001 / 5, 0.75)},
 }
@@ -45,16 +45,16 @@ def read_layer(fields: Any, number: int) -> Layer:
     options = dict(DEFAULTS.get(kind, {}))
     for key, value in fields.items():
         if key not in NOT_OPTIONS and not is_empty(value):
-            options[key] = _option(key, value, label)
+            options[key] = _option(key, value, label) if kind in DEFAULTS else _plain_option(value)
     if kind == "pool" and "pool" not in options:
         raise MatConvNetError(f"{label}: the field `pool`, the size of its window, is missing")
-    arrays = _arrays(fields, label)
+    arrays = _arrays(fields)
     if kind in ("conv", "convt"):
-        params = _conv_params(arrays, kind, label)
+        params = _conv_params(_checked(arrays, label), kind, label)
     elif kind == "bnorm":
-        params = _bnorm_params(arrays, options["epsilon"], label)
+        params = _bnorm_params(_checked(arrays, label), options["epsilon"], label)
     else:
-        params = {f"weights_{i}": _tensor(array) for i, array in enumerate(arrays, start=1)}
+        params = {f"weights_{i}": _tensor(array) for i, array in enumerate(arrays, start=1) if _is_numeric(array)}
     return Layer(name, kind, params, options)
 
 
@@ -79,7 +79,7 @@ def unique_names(layers: list[Layer]) -> list[Layer]:
     return named
 
 
-def _arrays(fields: dict[str, Any], label: str) -> list[NDArray]:
+def _arrays(fields: dict[str, Any]) -> list[Any]:
     """The weight arrays, in order, whichever way the file keeps them; empty ones at the end are absent ones."""
     found = fields.get("weights", [])
     if is_empty(found) and "filters" in fields:
@@ -87,10 +87,18 @@ def _arrays(fields: dict[str, Any], label: str) -> list[NDArray]:
     arrays = found if isinstance(found, list) else [found]
     while arrays and is_empty(arrays[-1]):
         arrays = arrays[:-1]
+    return arrays
+
+
+def _is_numeric(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "fiu"
+
+
+def _checked(arrays: list[Any], label: str) -> list[NDArray]:
     for array in arrays:
         if is_empty(array):
             raise MatConvNetError(f"{label}: weights of size 0 stand before others, {_shapes(arrays)}")
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        if not _is_numeric(array):
             raise MatConvNetError(
                 f"{label}: its weights are no numbers but a MATLAB object; if the network was saved on the GPU, "
                 "save it again in MATLAB after net = vl_simplenn_move(net, 'cpu')"
@@ -143,20 +151,23 @@ def is_empty(value: Any) -> bool:
 
 
 def _option(key: str, value: Any, label: str) -> Any:
-    """Numbers as int, float or tuple; sizes and pads at their full length; anything else as it is."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-        return value
-    if key not in LENGTHS:
-        if value.size > 16:
-            return value
-        numbers = tuple(int(n) if float(n).is_integer() else float(n) for n in value.ravel())
-        return numbers[0] if len(numbers) == 1 else numbers
-    numbers = tuple(int(n) for n in value.ravel())
+    """Sizes and pads at their full length; the rest as `_plain_option` has it."""
+    if key not in LENGTHS or not isinstance(value, np.ndarray):
+        return _plain_option(value)
+    numbers = tuple(int(n) for n in np.nan_to_num(value.ravel(), nan=-1))
     if len(numbers) not in (1, LENGTHS[key]) or any(value.ravel() != numbers):
         found = value.ravel().tolist()
         raise MatConvNetError(f"{label}: `{key}` is {found}, expected 1 or {LENGTHS[key]} whole numbers")
     return numbers * (LENGTHS[key] // len(numbers))
 
 
-def _shapes(arrays: list[NDArray]) -> str:
-    return ", ".join(str(array.shape) for array in arrays) or "none"
+def _plain_option(value: Any) -> Any:
+    """A few numbers as int, float or tuple; anything else as it is."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or value.size > 16:
+        return value
+    numbers = tuple(int(n) if float(n).is_integer() else float(n) for n in value.ravel())
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _shapes(arrays: list[Any]) -> str:
+    return ", ".join(str(np.shape(array)) for array in arrays) or "none"

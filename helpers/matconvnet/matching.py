@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,9 +13,12 @@ from .layer import Layer
 from .layout import conv_to_linear
 
 
-def match_parameters(layers: list[Layer], model: nn.Module) -> OrderedDict[str, Tensor]:
+def match_parameters(layers: list[Layer], model: nn.Module, leave_out: Collection[str]) -> OrderedDict[str, Tensor]:
     """See `Network.state_dict_for`."""
     sources = [layer for layer in layers if layer.params]
+    unknown = set(leave_out) - {layer.name for layer in sources}
+    if unknown:
+        raise MatConvNetError(f"no layers with weights to leave out are called {', '.join(sorted(unknown))}")
     targets = [
         (name, module)
         for name, module in model.named_modules()
@@ -28,6 +32,8 @@ def match_parameters(layers: list[Layer], model: nn.Module) -> OrderedDict[str, 
         )
     matched: OrderedDict[str, Tensor] = OrderedDict()
     for layer, (name, module) in zip(sources, targets, strict=True):
+        if layer.name in leave_out:
+            continue
         for key, tensor in _fit(layer, name, module).items():
             matched[f"{name}.{key}"] = tensor
     return matched
@@ -44,8 +50,8 @@ def _fit(layer: Layer, name: str, module: nn.Module) -> dict[str, Tensor]:
     if expected != {key: t.shape for key, t in params.items()}:
         raise MatConvNetError(
             f"layer {layer.name!r} ({_shapes(params)}) does not fit {name!r}, "
-            f"a {type(module).__name__} ({_shapes(module.state_dict())}): choose a model of the same widths, "
-            f"or leave this layer out and load the rest with strict=False"
+            f"a {type(module).__name__} ({_shapes(module.state_dict())}): take a model of the same widths, or "
+            f"state_dict_for(model, leave_out=[{layer.name!r}]) and load that with strict=False"
         )
     return params
 

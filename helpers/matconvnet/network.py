@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -44,7 +45,7 @@ class Network:
         """Every tensor under `<layer>.<parameter>`: the keys of `to_module()`, but for `num_batches_tracked`."""
         return OrderedDict((f"{layer.name}.{key}", t) for layer in self.layers for key, t in layer.params.items())
 
-    def state_dict_for(self, model: nn.Module) -> OrderedDict[str, Tensor]:
+    def state_dict_for(self, model: nn.Module, leave_out: Collection[str] = ()) -> OrderedDict[str, Tensor]:
         """The same weights under the names of `model`, ready for `model.load_state_dict(...)`.
 
         Layers with weights are paired, in the order of the file, with the model's Conv, Linear and BatchNorm
@@ -52,10 +53,15 @@ class Network:
         keeps as convs, are reshaped for a Linear. Shapes are compared, but two neighbours of
         one shape could still be exchanged, so compare the outputs of the two networks afterwards.
 
+        Args:
+            model: what to fill.
+            leave_out: names of layers to skip with their partner, for instance a head with other classes; load
+                the result with `strict=False` then.
+
         Raises:
             MatConvNetError: the numbers of layers differ, or a pair does not fit; names both and their shapes.
         """
-        return match_parameters(self.layers, model)
+        return match_parameters(self.layers, model, leave_out)
 
     def to_module(self) -> fx.GraphModule:
         """A PyTorch module that computes what the network computes at test time; its `.code` can be read.

@@ -37,12 +37,13 @@ def load_matconvnet(path: str | Path) -> Network:
     """
     path = Path(path)
     contents = _read(path)
-    net = contents["net"] if isinstance(contents.get("net"), dict) else contents
+    structs = [value for value in contents.values() if isinstance(value, dict)]
+    net = next((place for place in [contents, *structs] if "layers" in place), contents)
     fields = net.get("layers")
     if isinstance(fields, dict):  # a 1x1 struct array instead of a cell
         fields = [fields]
     if not isinstance(fields, list) or not fields:
-        there = ", ".join(sorted(net)) or "nothing"
+        there = ", ".join(sorted(contents)) or "nothing"
         raise MatConvNetError(f"{path.name}: a MATLAB file without a `layers` cell (it has {there}); is it a network?")
     if any(isinstance(layer, dict) and "block" in layer for layer in fields):
         raise MatConvNetError(f"{path.name}: a DagNN network; only SimpleNN networks can be read so far")
@@ -60,7 +61,7 @@ def load_matconvnet(path: str | Path) -> Network:
 def _read(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         start = file.read(128)
-    if not start.startswith(b"MATLAB 5.0"):
+    if start[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):  # version 5 and 7, either byte order; the text is free
         stripped = start.lstrip()
         for magic, found, advice in MAGIC:
             if stripped.startswith(magic) if magic else not start:
@@ -87,7 +88,7 @@ def _plain(value: Any) -> Any:
     if value.dtype == object:
         return [_plain(item) for item in value.ravel(order="F")]
     if value.dtype.kind == "U":
-        lines = [str(line) for line in value.ravel()]
+        lines = [str(line).rstrip() for line in value.ravel()]  # MATLAB pads the rows of a char matrix
         return lines[0] if len(lines) == 1 else lines or ""
     return value
 
@@ -104,14 +105,17 @@ def _classes(value: Any) -> list[str]:
     """`classes.description` ("tabby cat") if it is there, else `classes.name` ("n02123045"), else a bare cell."""
     if isinstance(value, dict):
         value = next((value[key] for key in ("description", "name") if not is_empty(value.get(key, []))), [])
-    if isinstance(value, (str, dict)) or value is None:
+    if isinstance(value, np.ndarray):
+        value = value.ravel().tolist()
+    if not isinstance(value, list):
         value = [value] if isinstance(value, str) else []
-    return [", ".join(map(str, name)) if isinstance(name, list) else str(np.squeeze(name)) for name in value]
+    return [", ".join(map(str, name)) if isinstance(name, list) else str(name).strip() for name in value]
 
 
 def _normalization(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
+    value = {key: item[0] if isinstance(item, list) and len(item) == 1 else item for key, item in value.items()}
     kept = {key: item for key, item in value.items() if not is_empty(item)}
     if "imageSize" in kept:
         size = tuple(int(n) for n in np.ravel(kept.pop("imageSize")))

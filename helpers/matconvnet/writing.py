@@ -12,6 +12,9 @@ from torch import Tensor
 
 from .layer import Layer
 
+KEPT = {"conv": {"stride", "pad"}, "relu": set(), "pool": {"method", "pool", "stride", "pad"}, "softmax": set()}
+"""The layer types that can be written, and the options of each that can differ from MatConvNet's defaults."""
+
 
 def save_matconvnet(
     path: str | Path,
@@ -33,6 +36,9 @@ def save_matconvnet(
         classes: one name for each output.
         normalization: `averageImage` (3 values), `imageSize` and the like.
         compressed: zlib-compress each variable, as MATLAB does by default.
+
+    Raises:
+        ValueError: a layer that cannot be written without loss; nothing is written then.
     """
     cell = np.empty((1, len(layers)), dtype=object)
     for i, layer in enumerate(layers):
@@ -46,8 +52,17 @@ def save_matconvnet(
 
 
 def _fields(layer: Layer) -> dict[str, Any]:
+    lost = {
+        key for key, value in layer.options.items() if key not in KEPT.get(layer.type, {}) and value not in (0, (1, 1))
+    }
+    if layer.type not in KEPT or lost or (layer.type == "conv" and layer.params.keys() != {"weight", "bias"}):
+        raise ValueError(
+            f"layer {layer.name!r} (type {layer.type!r}, options {layer.options}) cannot be written; only "
+            "conv with a bias and without dilation, relu without leak, pool and softmax can"
+        )
     named = {"name": layer.name, "type": layer.type}
-    options = {key: np.array([value], dtype=np.uint8) for key, value in layer.options.items() if key != "method"}
+    sizes = {key: value for key, value in layer.options.items() if key != "method"}
+    options = {key: np.array([value], dtype=np.min_scalar_type(max(np.ravel(value)))) for key, value in sizes.items()}
     if layer.type == "conv":
         kernel = layer.params["weight"].permute(2, 3, 1, 0)
         return named | {
