@@ -10,11 +10,10 @@ import scipy.io
 from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
 from .errors import MatConvNetError
-from .layers import is_empty, read_layer, unique_names
+from .fields import is_empty, read_layer, unique_names
 from .network import Network
 
 MAGIC = (  # how a file starts that is not a MATLAB 5 file, what it is then, what to do
-    (b"", "an empty file", "download or copy it again"),
     (b"MATLAB 7.3", "a MATLAB v7.3 (HDF5) file", "in MATLAB: load it and save(file, '-struct', ..., '-v7')"),
     (b"\x89HDF", "an HDF5 file", "if it comes from MATLAB, save it there again with '-v7'"),
     (b"PK", "a zip file, most likely a PyTorch checkpoint", "read it with torch.load(path)"),
@@ -27,8 +26,8 @@ MAGIC = (  # how a file starts that is not a MATLAB 5 file, what it is then, wha
 def load_matconvnet(path: str | Path) -> Network:
     """The network in `path`, with PyTorch tensors in PyTorch's layout.
 
-    Reads SimpleNN networks in the forms met in real files: `layers` at the top or under `net`, class names and
-    normalization beside them or under `meta`, weights as `weights` or as `filters` and `biases` (old betas),
+    Reads SimpleNN networks in the forms met in real files: `layers` at the top, under `net` or in another struct,
+    class names and normalization beside them, under `meta` or at the top, weights as `weights` or as `filters` and `biases` (old betas),
     layers without names, fields in any order, dimensions of size 1 that MATLAB dropped, biases in any orientation.
 
     Raises:
@@ -37,8 +36,8 @@ def load_matconvnet(path: str | Path) -> Network:
     """
     path = Path(path)
     contents = _read(path)
-    structs = [value for value in contents.values() if isinstance(value, dict)]
-    net = next((place for place in [contents, *structs] if "layers" in place), contents)
+    places = [contents, contents.get("net"), *contents.values()]
+    net = next((place for place in places if isinstance(place, dict) and "layers" in place), contents)
     fields = net.get("layers")
     if isinstance(fields, dict):  # a 1x1 struct array instead of a cell
         fields = [fields]
@@ -62,9 +61,10 @@ def _read(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         start = file.read(128)
     if start[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):  # version 5 and 7, either byte order; the text is free
-        stripped = start.lstrip()
+        if not start:
+            raise MatConvNetError(f"{path.name}: this is an empty file; download or copy it again")
         for magic, found, advice in MAGIC:
-            if stripped.startswith(magic) if magic else not start:
+            if start.lstrip().startswith(magic):
                 raise MatConvNetError(f"{path.name}: this is {found}; {advice}")
         begins = f"it starts with {start[:16]!r}"
         raise MatConvNetError(f"{path.name}: not a MATLAB file ({begins}); check the path and the download")

@@ -24,7 +24,7 @@ def save_matconvnet(
     normalization: dict[str, Any],
     compressed: bool = True,
 ) -> None:
-    """Write layers of type conv, relu, pool and softmax, as beta 23 of MatConvNet does.
+    """Write layers of type conv, relu, pool and softmax, in the form of the published file.
 
     `layers` is a 1xN cell of 1x1 structs. A conv has the fields name, type, weights, size, pad, stride, precious,
     dilate, opts; a pool name, type, method, pool, stride, pad, precious, opts; the others name, type, precious
