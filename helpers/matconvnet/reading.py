@@ -26,9 +26,10 @@ MAGIC = (  # how a file starts that is not a MATLAB 5 file, what it is then, wha
 def load_matconvnet(path: str | Path) -> Network:
     """The network in `path`, with PyTorch tensors in PyTorch's layout.
 
-    Reads SimpleNN networks in the forms met in real files: `layers` at the top, under `net` or in another struct,
-    class names and normalization beside them, under `meta` or at the top, weights as `weights` or as `filters` and `biases` (old betas),
-    layers without names, fields in any order, dimensions of size 1 that MATLAB dropped, biases in any orientation.
+    Reads SimpleNN networks in the forms met in real files: `layers` at the top, under `net` or in another struct;
+    class names and normalization beside them, under `meta` or at the top; weights as `weights` or, in old betas, as
+    `filters` and `biases`; layers without names; fields in any order; dimensions of size 1 that MATLAB dropped;
+    biases in any orientation.
 
     Raises:
         FileNotFoundError: there is no such file.
