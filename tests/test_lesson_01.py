@@ -5,6 +5,7 @@ download does is tested in test_download.py.
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+import torch.nn.functional as F
 from matlab import cell, save, struct
 from nbclient import NotebookClient
 from torch import nn
 
 from helpers import models
-from helpers.datasets import DATA, vgg16_mat
+from helpers.datasets import DATA, cifar10_sample, vgg16_mat
 from helpers.matconvnet import load_matconvnet, save_matconvnet
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/01_load_matconvnet.ipynb"
@@ -42,6 +44,20 @@ def test_the_recipe_does_what_the_helper_does(recipe) -> None:
     assert not filled.training
     matched = expected.state_dict_for(model)
     assert all(torch.equal(tensor, matched[key]) for key, tensor in filled.state_dict().items())
+
+
+def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    (source,) = [cell.source for cell in cells if "def load_matconvnet_into" in cell.source]
+    definition, _, usage = source.partition("# import torchvision\n")
+    usage = re.sub("^# ", "", usage, flags=re.M).replace("torchvision.models.vgg16()", "vgg16()")
+    usage = usage.replace("imagenet-vgg-verydeep-16.mat", str(vgg16_mat()))
+    images, labels = cifar10_sample()
+    enlarged = F.interpolate(images.float(), size=(64, 64), mode="bilinear")
+    namespace = {"vgg16": models.vgg16, "images": enlarged}
+    with torch.no_grad():
+        exec(definition + usage, namespace)
+    assert (namespace["logits"].argmax(1) == labels).float().mean() > 0.9
 
 
 def test_the_recipe_reads_early_files_under_net_with_dropped_dimensions(recipe, tmp_path) -> None:
