@@ -24,9 +24,13 @@ def vector(bias):
     return torch.tensor(bias).reshape(-1)
 
 
-def read(layers, relu=False, old=True, item=True, by_position=False):
+def cells(raw):
+    return raw["net"][0, 0]["layers"] if "net" in raw else raw["layers"]
+
+
+def read(raw, relu=False, old=True, item=True, by_position=False):
     found = {}
-    for element in layers.ravel():
+    for element in cells(raw).ravel():
         layer = element[0, 0]
         names = layer.dtype.names
         name = layer["name"].item() if item else tuple(layer["name"])
@@ -39,9 +43,9 @@ def read(layers, relu=False, old=True, item=True, by_position=False):
     return found
 
 
-def first_attempt(layers):
+def first_attempt(raw):
     found = {}
-    for element in layers[0]:
+    for element in raw["layers"][0]:
         layer = element[0, 0]
         if "weights" in layer.dtype.names:
             kernel, bias = layer["weights"][0]
@@ -60,9 +64,9 @@ def fold(w, b, average, mean, std, scale=None, shift=None, shifted=None):
 RIGHT = {
     "1.1": [lambda k, b: (weight(k), vector(b)), lambda k, b: [hwio_to_oihw(k), vector(b)]],
     "1.2": [
-        lambda layers: dict(reversed(read(layers).items())),
+        lambda raw: dict(reversed(read(raw).items())),
         read,
-        lambda layers: {k: np.array([a, b, None], dtype=object)[:2] for k, (a, b) in read(layers).items()},
+        lambda raw: {k: np.array([a, b, None], dtype=object)[:2] for k, (a, b) in read(raw).items()},
     ],
     "1.3": [
         lambda k: weight(k).reshape(k.shape[3], -1),
@@ -111,29 +115,30 @@ WRONG = {  # exercise -> what the message must name -> the answer
         "expected two values": lambda k, b: weight(k),
     },
     "1.2": {
-        "leave such layers out": lambda layers: read(layers, relu=True),
-        "a conv of an early file has no `weights`": lambda layers: read(layers, old=False),
-        "take .item()": lambda layers: read(layers, item=False),
-        "taken by position": lambda layers: read(layers, by_position=True),
-        "the pair is the wrong way round": lambda layers: {k: (b, a) for k, (a, b) in read(layers).items()},
-        "each element is a (1, 1) struct": lambda layers: {e["name"]: None for e in layers[0]},
-        "but got a ndarray": lambda layers: {k: np.array([[1, 2]], dtype=object) for k in read(layers)},
-        "expected two values, the kernel and the bias, but got 4 values": lambda layers: {
+        "leave such layers out": lambda raw: read(raw, relu=True),
+        "a conv of an early file has no `weights`": lambda raw: read(raw, old=False),
+        "take .item()": lambda raw: read(raw, item=False),
+        "taken by position": lambda raw: read(raw, by_position=True),
+        "the pair is the wrong way round": lambda raw: {k: (b, a) for k, (a, b) in read(raw).items()},
+        "each element is a (1, 1) struct": lambda raw: {e["name"]: None for e in cells(raw)[0]},
+        "but got a ndarray": lambda raw: {k: np.array([[1, 2]], dtype=object) for k in read(raw)},
+        "expected two values, the kernel and the bias, but got 4 values": lambda raw: {
             e[0, 0]["name"].item(): (e[0, 0][3], e[0, 0][2])
             if "filters" in e[0, 0].dtype.names
             else tuple(e[0, 0][2][0])
-            for e in layers[0]
+            for e in cells(raw)[0]
             if e[0, 0]["type"].item() == "conv"
         },
-        "not a list": lambda layers: list(read(layers)),
-        "a pool has no weights at all": lambda layers: read(layers) | {"p1": (None, None)},
+        "not a list": lambda raw: list(read(raw)),
+        "this file keeps its layers in a struct": lambda raw: read({"layers": raw["layers"]}),
+        "a pool has no weights at all": lambda raw: read(raw) | {"p1": (None, None)},
         "a relu has a `weights` field, but it is empty": first_attempt,
-        "a pool has no such field at all": lambda layers: {
-            e[0, 0]["name"].item(): e[0, 0]["weights"] for e in layers[0]
+        "a pool has no such field at all": lambda raw: {
+            e[0, 0]["name"].item(): e[0, 0]["weights"] for e in cells(raw)[0]
         },
-        "the bias was reshaped": lambda layers: {k: (a, b.reshape(-1)) for k, (a, b) in read(layers).items()},
-        "the kernel and the bias, but got a int": lambda layers: dict.fromkeys(read(layers), 1),
-        "expected the layers c1, c2, c3 and c4, got none": lambda layers: {},
+        "the bias was reshaped": lambda raw: {k: (a, b.reshape(-1)) for k, (a, b) in read(raw).items()},
+        "the kernel and the bias, but got a int": lambda raw: dict.fromkeys(read(raw), 1),
+        "expected the layers c1, c2, c3 and c4, got none": lambda raw: {},
     },
     "1.3": {
         "MATLAB's order (H, W, C)": lambda k: torch.tensor(k).reshape(-1, 5).T,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from .feedback import Exercise, NotYet, call, compare, pair
+from .lesson_01_files import verify_read_weights
 
 
 def verify_convert(answer: Any) -> None:
@@ -71,67 +72,6 @@ def _verify_memory(answer: Callable, kernel: NDArray, bias: NDArray) -> None:
         )
 
 
-def verify_read_weights(answer: Any) -> None:
-    """1.2 `read_weights(layers) -> {name: (kernel, bias)}`."""
-    rng = np.random.default_rng(12)
-    shapes = {"c1": (2, 3, 4, 5), "c2": (1, 2, 5, 6), "c3": (3, 1, 6, 4), "c4": (2, 5, 4, 3)}
-    kernels = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    biases = {name: rng.normal(size=(1, shape[3])) for name, shape in shapes.items()}
-    both = {name: np.empty((1, 2), dtype=object) for name in shapes}
-    for name, cell in both.items():
-        cell[0, 0], cell[0, 1] = kernels[name], biases[name]
-    structs = [  # each form in two orders of its fields
-        _struct(name="c1", type="conv", weights=both["c1"], stride=np.ones((1, 1))),
-        _struct(name="r1", type="relu", leak=np.zeros((1, 1)), weights=np.empty((0, 0), dtype=object)),
-        _struct(name="p1", type="pool", pool=np.full((1, 2), 2)),
-        _struct(type="conv", name="c2", biases=biases["c2"], filters=kernels["c2"]),
-        _struct(weights=both["c3"], pad=np.zeros((1, 4)), type="conv", name="c3"),
-        _struct(filters=kernels["c4"], biases=biases["c4"], name="c4", type="conv"),
-    ]
-    layers = np.empty((1, len(structs)), dtype=object)
-    for i, struct in enumerate(structs):
-        layers[0, i] = struct
-    got = call(answer, layers, crashes=READING_CRASHES)
-    _verify_names(got)
-    for name in kernels:
-        kernel, bias = (_tensor(value) for value in pair(got[name], "the kernel and the bias"))
-        right, vector = torch.tensor(kernels[name]), torch.tensor(biases[name])
-        by_position = "the fields were taken by position; their order differs from file to file."
-        reversed_pair = "the pair is the wrong way round; the kernel comes first."
-        compare(kernel, right, f"the kernel of {name}", [(reversed_pair if name == "c1" else by_position, vector)])
-        compare(
-            bias, vector, f"the bias of {name}", [("the bias was reshaped; leave it as it is.", vector.reshape(-1))]
-        )
-
-
-EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
-OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
-READING_CRASHES = [
-    ("unhashable", "each element is a (1, 1) struct; take layer = element[0, 0], and .item() of its name."),
-    ("out of bounds", EMPTY),
-    ("not enough values to unpack", EMPTY),
-    ("no field of name weights", f"a pool has no such field at all; and {OLD_FORM}"),
-]
-
-
-def _verify_names(got: Any) -> None:
-    if not isinstance(got, dict):
-        raise NotYet(f"return a dict from layer names to (kernel, bias), not a {type(got).__name__}.")
-    if not all(isinstance(name, str) and name.isalnum() for name in got):
-        raise NotYet(
-            "the names should be plain strings.\nLikely cause: a name is an array of one string; take .item()."
-        )
-    found = f"expected the layers c1, c2, c3 and c4, got {', '.join(got) or 'none'}."
-    if "p1" in got:
-        raise NotYet(found + "\nLikely cause: a pool has no weights at all; ask for fields by name, not by position.")
-    if "r1" in got:
-        raise NotYet(f"{found}\nLikely cause: {EMPTY}")
-    if set(got) == {"c1", "c3"}:
-        raise NotYet(f"{found}\nLikely cause: {OLD_FORM}")
-    if set(got) != {"c1", "c2", "c3", "c4"}:
-        raise NotYet(found)
-
-
 def verify_fc_to_linear(answer: Any) -> None:
     """1.3 `fc_to_linear(kernel) -> weight`, the kernel in MatConvNet's layout."""
     _verify_fc(answer, np.random.default_rng(13).normal(size=(2, 3, 4, 5)).astype(np.float32))
@@ -190,17 +130,6 @@ def verify_fold(answer: Any) -> None:
     compare(got_bias, bias + terms.sum((1, 2, 3)), "the bias", causes)
 
 
-def _tensor(value: Any) -> Any:
-    return torch.tensor(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
-
-
-def _struct(**fields: Any) -> NDArray:
-    """A 1x1 struct as scipy reads it; text becomes an array of one string."""
-    struct = np.empty((1, 1), dtype=[(name, object) for name in fields])
-    struct[0, 0] = tuple(np.array([value]) if isinstance(value, str) else value for value in fields.values())
-    return struct
-
-
 EXERCISES = {
     "1.1": Exercise(
         verify_convert,
@@ -218,6 +147,7 @@ EXERCISES = {
             "Each element of the cell is a 1x1 struct: layer = element[0, 0]; layer.dtype.names lists its fields. "
             "The `weights` of a relu are empty.",
             "Ask for names, never for positions: if 'filters' in layer.dtype.names ... Empty weights have size 0.",
+            "The layers stand in raw or in raw['net'][0, 0]. "
             "for element in layers.ravel(): layer = element[0, 0]; names = layer.dtype.names; then three cases: "
             "'filters' in names; 'weights' in names and layer['weights'].size; neither. "
             "layer['name'].item() is the name, layer['weights'].ravel() the two arrays.",
