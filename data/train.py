@@ -4,7 +4,7 @@
 
 VGG16 is trained with BatchNorm, which is then folded into the convs: what is saved is a plain VGG16.
 It runs on a GPU if there is one. On a CPU it computes in bfloat16, which takes about 60 s (VGG16) and
-30 s (ResNet-18) an epoch on two cores that support it, and about three times as long on others.
+40 s (ResNet-18) an epoch on two cores that support it; others take up to three times as long.
 """
 
 from __future__ import annotations

@@ -90,9 +90,10 @@ def test_preprocess_resizes_as_matlab_does() -> None:
     small = torch.tensor([[0.0, 100.0]]).expand(1, 3, 1, 2)
     wide = Network([], normalization=bilinear | {"imageSize": (1, 4, 3)}).preprocess(small)
     assert wide[0, 0, 0].tolist() == pytest.approx([0, 25, 75, 100])
-    # without a word in the file it is bicubic, and 2 -> 4 pixels puts a quarter step at -0.0234375 of the way
+    # without a word in the file it is bicubic: the second pixel lies 0.25 from one value and 0.75 from the other
+    near, far = (1.5 * d**3 - 2.5 * d**2 + 1 for d in (0.25, 0.75))
     cubic = Network([], normalization={"averageImage": np.zeros(3), "imageSize": (1, 4, 3)}).preprocess(small)
-    assert cubic[0, 0, 0, 1].item() != pytest.approx(25, abs=1)
+    assert cubic[0, 0, 0, 1].item() == pytest.approx(100 * far / (near + far), rel=1e-4)
 
 
 def test_preprocess_refuses_what_would_give_silent_nonsense() -> None:

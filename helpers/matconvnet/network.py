@@ -50,8 +50,8 @@ class Network:
 
         Layers with weights are paired, in the order of the file, with the model's Conv, Linear and BatchNorm
         modules, in the order in which they are defined: right for chains like VGG. fc layers, which MatConvNet
-        keeps as convs, are reshaped for a Linear. Shapes are compared, but two neighbours of
-        one shape could still be exchanged, so compare the outputs of the two networks afterwards.
+        keeps as convs, are reshaped for a Linear. Shapes are compared, but two neighbours of one shape could still
+        be exchanged, so compare the outputs of the two networks afterwards.
 
         Args:
             model: what to fill.
