@@ -21,7 +21,10 @@ test: setup
 	@echo "test: style"
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
 	@echo "test: helpers and notebooks"
-	@$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+	@$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --ignore tests/browser tests notebooks
+	@echo "test: interactives in a browser"
+	@$(BIN)/python -m pytest tests/browser
 
 notebooks: setup
 	@$(BIN)/python .ci/refresh_notebooks.py

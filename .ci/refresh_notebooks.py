@@ -5,6 +5,7 @@ usage: python .ci/refresh_notebooks.py [NOTEBOOK ...]     (all of notebooks/ if 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -31,10 +33,12 @@ def refresh(path: Path) -> None:
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
-    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for output in (o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs):
         if output.output_type == "error":
             shorten(output)
+        # without a kernel an interactive is nothing but an error message; the text and HTML beside it remain
+        output.get("data", {}).pop(WIDGET, None)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
 
@@ -46,6 +50,7 @@ def shorten(error: NotebookNode) -> None:
 
 
 def main(paths: list[str]) -> None:
+    os.environ["WORKBOOK_PROGRESS"] = ""  # what is stored shows nobody's progress
     found = [Path(path).resolve() for path in paths] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
     for path in found:
         if ".ipynb_checkpoints" not in path.parts:

@@ -2,7 +2,7 @@
 
 A check has three outcomes: passed, not yet (what was expected, what came, and the likely cause), not attempted.
 It never raises because of the learner's answer, so a fresh lesson runs from its first cell to its last.
-The checks of each lesson stand in `helpers/checks/`.
+The checks of each lesson stand in `helpers/checks/`. What is passed is remembered, see `helpers/progress.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from . import progress
 from .checks.feedback import Exercise, NotAttempted, NotYet
 
 COLOURS = {
@@ -64,6 +65,7 @@ def check(exercise: str, answer: Any) -> Feedback:
         return Feedback(exercise, "not yet", str(difference))
     except Exception as error:  # an answer so unusual that comparing it fails is still the learner's to mend
         return Feedback(exercise, "not yet", f"your answer could not be compared: {type(error).__name__}: {error}")
+    progress.record(exercise)
     return Feedback(exercise, "passed", found.praise)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 RIGHT, WRONG = "#1b7837", "#b2182b"  # not everybody tells these apart, so a tick or a cross says it too
@@ -57,3 +58,33 @@ def show_kernels(rows: Mapping[str, Tensor], count: int = 8) -> None:
             axis.set_axis_off()
         axis_row[0].text(-0.15, 0.5, version, transform=axis_row[0].transAxes, ha="right", va="center", fontsize=10)
     plt.show()
+
+
+def kernel_grid(weight: Tensor, limit: float, rows: int = 8, columns: int = 16, side: int = 24) -> NDArray[np.uint8]:
+    """Kernels as small pictures in a grid: outputs run to the right, inputs down.
+
+    The kernels of a weight with three inputs are colour pictures, in a single row.
+
+    Args:
+        weight: (out, in, kernel height, kernel width).
+        limit: numbers from `-limit` (black) over 0 (mid-grey) to `limit` (white) are told apart.
+        rows: at most so many inputs.
+        columns: at most so many outputs.
+        side: pixels of the longer side of a kernel, rounded down to a multiple of its size.
+
+    Returns:
+        (H, W, 4) uint8 RGBA; the gaps of 4 pixels between the kernels are transparent.
+    """
+    colour = weight.shape[1] == 3
+    shown = weight.detach()[:columns, : 3 if colour else rows].numpy()
+    shown = np.round(255 * np.clip(0.5 + shown / (2 * limit), 0, 1)).astype(np.uint8)
+    # (down, across, height, width, RGB)
+    tiles = shown.transpose(0, 2, 3, 1)[None] if colour else shown.swapaxes(0, 1)[..., None].repeat(3, axis=-1)
+    enlarge = max(1, side // max(weight.shape[2:]))
+    tiles = tiles.repeat(enlarge, axis=2).repeat(enlarge, axis=3)
+    height, width = tiles.shape[2] + 4, tiles.shape[3] + 4
+    grid = np.zeros((tiles.shape[0] * height - 4, tiles.shape[1] * width - 4, 4), np.uint8)
+    for down, across in np.ndindex(tiles.shape[:2]):
+        place = grid[down * height :, across * width :][: height - 4, : width - 4]
+        place[..., :3], place[..., 3] = tiles[down, across], 255
+    return grid

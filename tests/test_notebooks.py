@@ -16,6 +16,9 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from helpers import widgets
+from helpers.lessons import LESSONS as MAP
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -64,6 +67,32 @@ def test_there_are_lessons_and_solutions() -> None:
     assert LESSONS[0].name == "00_start_here.ipynb"
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=name)
+def test_the_map_says_of_a_lesson_what_the_lesson_says(path) -> None:
+    (lesson,) = [lesson for lesson in MAP if lesson.notebook == path.name]
+    first = cells(path, "markdown")[0].source
+    assert first.startswith(f"# {lesson.number} \u00b7 {lesson.title}\n")
+    (needs,) = re.findall(r"^\*\*You need\*\*.*", first, flags=re.M)
+    assert f"about {lesson.minutes} minutes" in needs
+    assert set(re.findall(r"\]\((\d\d)_", needs)) == set(lesson.needs)
+    assert f"| {lesson.question} |" in (ROOT / "README.md").read_text().replace("`", "")
+
+
+def test_the_map_has_every_lesson_once_and_in_order() -> None:
+    assert [lesson.notebook for lesson in MAP] == [path.name for path in LESSONS]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=name)
+def test_every_interactive_of_a_lesson_is_driven_in_a_browser(path) -> None:
+    shown = {
+        found for cell in cells(path, "code") for found in re.findall(r"widgets\.([A-Z]\w*[a-z]\w*)\(", cell.source)
+    }
+    driver = ROOT / "tests/browser" / f"test_lesson_{path.name[:2]}.py"
+    driven = driver.read_text() if shown else ""
+    for interactive in shown:
+        assert f'interactive("{getattr(widgets, interactive).name}")' in driven
+
+
 @pytest.mark.parametrize("path", LESSONS[1:], ids=name)
 def test_anatomy(path) -> None:
     code, markdown = cells(path, "code"), cells(path, "markdown")
@@ -75,6 +104,7 @@ def test_anatomy(path) -> None:
     assert 3 <= len(checks(path)) <= 4
     text = prose(path)
     parts = ["**You will**", "**You will learn**", "**You need**", "**Predict:**", "## Trap"]
+    assert any("widgets." in cell.source for cell in code)
     for part in [*parts, "## Recap", "## The recipe", "## In practice", "**Sources:**"]:
         assert part in text, f"{part} is missing"
 

@@ -1,0 +1,63 @@
+"""The lessons of the workbook, as the map in lesson 00 and the tests know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson.
+
+    Attributes:
+        number: two digits, as in the name of its notebook.
+        notebook: file name in `notebooks/`.
+        title: as its first heading says it.
+        question: what it answers, in the words of somebody who has not read it.
+        minutes: to read it and solve its exercises.
+        needs: numbers of the lessons it builds on directly.
+    """
+
+    number: str
+    notebook: str
+    title: str
+    question: str
+    minutes: int
+    needs: tuple[str, ...] = ()
+
+    @property
+    def exercises(self) -> tuple[str, ...]:
+        """Numbers of its exercises, such as "1.2"."""
+        return tuple(import_module(f"{__package__}.checks.lesson_{self.number}").EXERCISES)
+
+
+LESSONS = (
+    Lesson(
+        "00",
+        "00_start_here.ipynb",
+        "Start here",
+        "Does everything run? How do exercises work?",
+        minutes=10,
+    ),
+    Lesson(
+        "01",
+        "01_load_matconvnet.ipynb",
+        "Load a MatConvNet network into PyTorch",
+        "A .mat file from MATLAB holds the weights I want. How do they get into PyTorch, and how do I know that they "
+        "arrived?",
+        minutes=90,
+        needs=("00",),
+    ),
+)
+
+
+def on_the_way(number: str) -> tuple[Lesson, ...]:
+    """The lesson and all lessons that it builds on, first one first; KeyError if there is no such lesson."""
+    by_number = {lesson.number: lesson for lesson in LESSONS}
+    wanted, found = [number], set()
+    while wanted:
+        lesson = by_number[wanted.pop()]
+        found.add(lesson)
+        wanted += lesson.needs
+    return tuple(lesson for lesson in LESSONS if lesson in found)

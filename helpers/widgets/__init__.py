@@ -1,0 +1,6 @@
+"""Every interactive a lesson shows. `interactive.py` says how one is made."""
+
+from .lesson_map import LessonMap
+from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
+
+__all__ = ["EXCHANGED", "STORED", "WANTED", "LessonMap", "NetworkExplorer"]

@@ -1,0 +1,125 @@
+"""The pattern of every interactive: controls, and one view that a pure function draws from their values.
+
+An interactive is a class with two parts. Its `__init__` hands its controls to `Interactive`, each with a
+`description`, for that is its label. Its `draw` takes their values and returns HTML, text and pictures alike. So a
+test asks `draw` without a browser, a notebook stores what it drew first, and nbval compares it word for word.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import Any
+
+import ipywidgets
+import numpy as np
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+
+# JupyterLab takes arrows and letters from a focused control, to move between cells and to delete them
+# (https://github.com/jupyter-widgets/ipywidgets/issues/3912), unless the notebook has this class, as it has while
+# somebody types into a text field. Python cannot set it. A slider's handle also lacks the name that its label gives it.
+KEYS_AND_NAMES = """<style onload="
+    const root = this.closest('.widget-vbox')
+    const notebook = root.closest('.jp-Notebook')
+    root.addEventListener('focusin', ({target}) => {
+        setTimeout(() => notebook?.classList.add('jp-mod-readWrite')) // after JupyterLab, which takes it away
+        const label = target.closest('.widget-slider')?.querySelector('.widget-label')
+        if (label) target.setAttribute('aria-label', label.innerText)
+    })
+    root.addEventListener('focusout', () => notebook?.classList.remove('jp-mod-readWrite'))
+"></style>"""
+
+FONT = "color: var(--jp-content-font-color1, inherit); line-height: 1.6"
+
+
+class Interactive(ipywidgets.VBox):
+    """Controls above what they show; it is drawn anew when the value of one of them changes.
+
+    Attributes:
+        name: what it is, for those who hear the page instead of seeing it.
+        controls: by the name of the argument of `draw` that takes its value.
+        view: what `draw` returned last, an `ipywidgets.HTML`.
+    """
+
+    name = "interactive"
+
+    def __init__(self, **controls: ipywidgets.ValueWidget) -> None:
+        """
+        Args:
+            controls: in the order in which they are shown; buttons, which have no value, are added by
+                `add_button`.
+
+        Raises:
+            Whatever `draw` raises for the first values.
+        """
+        self.controls = controls
+        self.view = ipywidgets.HTML()
+        self.bar = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
+        super().__init__([self.bar, self.view, ipywidgets.HTML(KEYS_AND_NAMES, layout={"display": "none"})])
+        for control in controls.values():
+            control.observe(self.update, names="value")
+        self.view.value = self._drawn()
+
+    def draw(self, **state: Any) -> str:
+        """The values of the controls -> HTML. It changes nothing."""
+        raise NotImplementedError
+
+    def update(self, _change: object = None) -> None:
+        """Draw anew. An error is shown in place of the view, since Jupyter hides errors in callbacks."""
+        try:
+            self.view.value = self._drawn()
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            self.view.value = self._framed(f'<pre style="white-space: pre-wrap">{escape(message)}</pre>')
+
+    def add_button(self, description: str) -> ipywidgets.Button:
+        """A button at the end of the row of controls, as wide as its text."""
+        button = ipywidgets.Button(description=description, layout={"width": "auto"})
+        self.bar.children = (*self.bar.children, button)
+        return button
+
+    def _drawn(self) -> str:
+        return self._framed(self.draw(**{key: control.value for key, control in self.controls.items()}))
+
+    def _framed(self, html: str) -> str:
+        return f'<div role="status" aria-label="{escape(self.name)}" style="{FONT}">{html}</div>'
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """Also what is drawn, for wherever the notebook is read without a kernel."""
+        still = f"<p>(Run this cell to use the controls of this {escape(self.name)}.)</p>"
+        drawn = {"text/plain": f"<{self.name}>", "text/html": self.view.value + still}
+        return super()._repr_mimebundle_(**kwargs) | drawn
+
+
+def picture(pixels: NDArray[np.uint8], alt: str, zoom: int = 1) -> str:
+    """An `<img>` that carries its pixels with it.
+
+    Args:
+        pixels: (H, W, 3) RGB or (H, W, 4) RGBA.
+        alt: what it shows, for those who do not see it.
+        zoom: how many times larger to show it, without smoothing.
+    """
+    png = io.BytesIO()
+    imsave(png, np.ascontiguousarray(pixels), format="png")
+    height, width = pixels.shape[:2]
+    data = base64.b64encode(png.getvalue()).decode()
+    size = f'width="{width * zoom}" height="{height * zoom}" style="image-rendering: pixelated; max-width: none"'
+    return f'<img alt="{escape(alt)}" {size} src="data:image/png;base64,{data}">'
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table of cells that are HTML already, aligned left as Jupyter's own are not."""
+    left = 'style="text-align: left; vertical-align: top; padding: 0.15em 1em 0.15em 0; white-space: normal"'
+    top = "".join(f'<th scope="col" {left}>{cell}</th>' for cell in head)
+    body = "".join("<tr>" + "".join(f"<td {left}>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<table style="border-spacing: 0; margin: 0.5em 0"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    )
+
+
+def beside(*parts: str) -> str:
+    """Parts side by side, below one another where there is no room."""
+    inner = "".join(f"<div>{part}</div>" for part in parts)
+    return f'<div style="display: flex; flex-wrap: wrap; gap: 1.5em; align-items: center">{inner}</div>'

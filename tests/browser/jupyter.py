@@ -1,0 +1,310 @@
+"""JupyterLab in a real browser: a server of its own, and a lesson opened in it.
+
+Nothing may leave this machine. The server and its kernels get a proxy that answers nobody and remembers who asked.
+What a page asks for is watched; Chromium itself, which looks for updates whatever its flags are, has no way out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Locator, Page, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NOWHERE = {"server": "http://127.0.0.1:9", "bypass": "127.0.0.1"}  # the browser's proxy; port 9 discards
+SETTINGS = {
+    "notification": {"fetchNews": "false", "checkForUpdates": False},
+    "themes": {"theme": "JupyterLab Light"},
+}
+
+
+def find_browser() -> str | None:
+    """Path of a Chromium or Chrome: the one that `BROWSER_PATH` names, or the first that is installed."""
+    on_a_mac = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    return os.environ.get("BROWSER_PATH") or found or (str(on_a_mac) if on_a_mac.exists() else None)
+
+
+class Outside:
+    """A proxy to nowhere. `asked` is the first line of each request that wanted to leave this machine."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:  # closed
+                return
+            with connection:
+                connection.settimeout(5)
+                self.asked.append(connection.recv(1000).decode(errors="replace").split("\r\n")[0])
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class Lab:
+    """A JupyterLab on 127.0.0.1 that serves a copy of the notebooks, without their outputs.
+
+    Attributes:
+        url: where it listens.
+        token: what it asks for.
+        folder: what it serves: `notebooks/` is a copy, `helpers` and `data` are this workbook's.
+        progress: where passed exercises are remembered.
+    """
+
+    def __init__(self, folder: Path, outside: Outside) -> None:
+        self.folder, self.progress = folder.resolve() / "workbook", folder.resolve() / "progress"
+        self.token = secrets.token_hex()
+        self._copy_the_workbook()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = folder / "jupyterlab.log"
+        options = {
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.root_dir": self.folder,
+            "ServerApp.allow_root": True,
+            "ServerApp.open_browser": False,
+            "IdentityProvider.token": self.token,
+            "LabApp.expose_app_in_browser": True,
+            "LabApp.news_url": None,
+            "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        }
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", *(f"--{key}={value}" for key, value in options.items())],
+                cwd=self.folder,
+                env=os.environ | self._variables(folder.resolve() / "jupyter", outside),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait()
+
+    def _copy_the_workbook(self) -> None:
+        for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
+            if ".ipynb_checkpoints" not in path.parts:
+                write_without_outputs(
+                    nbformat.read(path, as_version=4), self.folder / "notebooks" / path.relative_to(ROOT / "notebooks")
+                )
+        for shared in ("helpers", "data"):
+            (self.folder / shared).symlink_to(ROOT / shared)
+
+    def _variables(self, own: Path, outside: Outside) -> dict[str, str]:
+        for name, values in SETTINGS.items():
+            settings = own / f"settings/@jupyterlab/apputils-extension/{name}.jupyterlab-settings"
+            settings.parent.mkdir(parents=True, exist_ok=True)
+            settings.write_text(json.dumps(values))
+        folders = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
+        proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), outside.url)
+        here = {"PYTHONPATH": str(self.folder), "WORKBOOK_PROGRESS": str(self.progress)}
+        nowhere = {"no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost"}
+        return {key: str(own / name) for key, name in folders.items()} | proxies | nowhere | here
+
+    def _wait(self) -> None:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for _ in range(300):
+            try:
+                direct.open(f"{self.url}/api/status?token={self.token}", timeout=5).close()
+                return
+            except (urllib.error.URLError, ConnectionError):
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.2)
+        self.close()
+        raise RuntimeError(f"JupyterLab did not start:\n{self._log.read_text()}")
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+
+def write_without_outputs(notebook: nbformat.NotebookNode, path: Path) -> None:
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+class Lesson:
+    """A notebook opened in a page and run from its first cell to its last.
+
+    Attributes:
+        page: the page it is in.
+        errors: what the browser's console called an error, and exceptions that nobody caught.
+        strangers: addresses beyond this machine that the page asked for.
+    """
+
+    def __init__(self, browser: Browser, lab: Lab, name: str, theme: str = "JupyterLab Light") -> None:
+        self.lab, self.name = lab, name
+        self.errors: list[str] = []
+        self.strangers: list[str] = []
+        self.page: Page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._meet(request.url))
+        self.page.on("websocket", lambda websocket: self._meet(websocket.url))
+        # `reset`: what an earlier page had open is not opened again
+        self.page.goto(f"{lab.url}/lab/tree/notebooks/{name}?reset&token={lab.token}")
+        self.page.wait_for_function(CONNECTED, arg=name, timeout=60_000)
+        self.page.evaluate(ANSWERS)
+        self.set_theme(theme)
+
+    def _meet(self, url: str) -> None:
+        own = (self.lab.url, self.lab.url.replace("http", "ws"), "data:", "blob:")
+        if not url.startswith(own):
+            self.strangers.append(url)
+
+    def run_all(self) -> None:
+        """Run all cells and wait until the last one is done."""
+        # not awaited: the command returns when all cells have run, which evaluate would not wait for
+        self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+        self.page.wait_for_function(FINISHED, timeout=180_000, polling=200)
+
+    def set_theme(self, theme: str) -> None:
+        """Change to JupyterLab's theme of that name, for instance "JupyterLab Dark"."""
+        self.page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        light = "true" if theme.endswith("Light") else "false"
+        self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
+        expect(self.page.locator("#jupyterlab-splash")).to_be_hidden()
+
+    def interactive(self, name: str) -> Interactive:
+        """The interactive of that name."""
+        return Interactive(self.page.locator(f'.widget-vbox:has(> .widget-html [aria-label="{name}"])'))
+
+    def close(self) -> None:
+        self.page.close()
+
+
+CONNECTED = """name => {
+    const panel = window.jupyterapp?.shell?.currentWidget
+    return panel?.context?.path === 'notebooks/' + name && panel.sessionContext?.session?.kernel
+}"""
+# a kernel that says it is idle may still lose what it is sent: ask until it answers
+ANSWERS = """async () => {
+    const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel
+    for (;;) {
+        const answer = kernel.requestExecute({code: '1', silent: true}).done.then(() => true, () => false)
+        if (await Promise.race([answer, new Promise(resolve => setTimeout(resolve, 2000, false))])) return
+    }
+}"""
+FINISHED = """() => {
+    const cells = [...jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === 'code')
+    const written = cells.filter(cell => cell.sharedModel.getSource().trim())
+    return written.every(cell => cell.executionCount && cell.executionState !== 'running')
+}"""
+
+
+class Interactive:
+    """An interactive as a page shows it. Its controls are found by their labels, as assistive technology does.
+
+    Attributes:
+        root: all of it.
+        view: what it drew.
+    """
+
+    def __init__(self, root: Locator) -> None:
+        self.root, self.view = root, root.locator('[role="status"]')
+        expect(self.view).to_be_visible(timeout=30_000)
+
+    def labels(self) -> list[str]:
+        """The name of each control, in the order in which they stand."""
+        return self.root.evaluate(LABELS)
+
+    def pictures(self) -> list[NDArray[np.uint8]]:
+        """The pixels of each picture as the browser decoded it: (H, W, 4) RGBA."""
+        return [
+            np.array(flat, np.uint8).reshape(height, width, 4) for flat, height, width in self.view.evaluate(PIXELS)
+        ]
+
+    def row(self, first: str) -> list[str]:
+        """The cells of the table row that begins with `first`."""
+        for line in self.view.locator("tr").all():
+            cells = line.locator("th, td").all_inner_texts()
+            if cells[0] == first:
+                return cells
+        raise AssertionError(f"no row {first!r} in:\n{self.view.inner_text()}")
+
+    def contrasts(self) -> dict[str, float]:
+        """Each piece of text -> how much it stands out from its background, as WCAG 2.2 defines contrast."""
+        return dict(self.root.evaluate(CONTRASTS))
+
+
+LABELS = """root => [...root.querySelectorAll('select, input, button, [role=slider]')].map(control => {
+    const labels = [...(control.labels ?? [])].map(label => label.innerText.trim()).filter(Boolean)
+    if (control.role === 'slider') control.focus() // it has its name from then on
+    return (control.getAttribute('aria-label') || labels[0] || control.innerText).trim()
+})"""
+PIXELS = """async view => Promise.all([...view.querySelectorAll('img')].map(async image => {
+    await image.decode()
+    const canvas = document.createElement('canvas')
+    canvas.width = image.naturalWidth
+    canvas.height = image.naturalHeight
+    const context = canvas.getContext('2d')
+    context.drawImage(image, 0, 0)
+    const data = context.getImageData(0, 0, canvas.width, canvas.height).data
+    return [Array.from(data), canvas.height, canvas.width]
+}))"""
+CONTRASTS = """root => {
+    const parse = color => (color.match(/[\\d.]+/g) ?? []).map(Number)
+    const opaque = color => { const [, , , alpha = 1] = parse(color); return alpha > 0 }
+    const background = element => {
+        while (element && !opaque(getComputedStyle(element).backgroundColor)) element = element.parentElement
+        return element ? getComputedStyle(element).backgroundColor : 'rgb(255, 255, 255)'
+    }
+    const luminance = color => {
+        const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4
+        const [r, g, b] = parse(color).map(v => linear(v / 255))
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+    }
+    const found = []
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT)
+    while (walker.nextNode()) {
+        const text = walker.currentNode.textContent.trim()
+        const parent = walker.currentNode.parentElement
+        if (!text || parent.getClientRects().length === 0) continue
+        const pair = [getComputedStyle(parent).color, background(parent)].map(luminance).sort((a, b) => b - a)
+        found.push([text, (pair[0] + 0.05) / (pair[1] + 0.05)])
+    }
+    return found
+}"""

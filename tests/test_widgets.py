@@ -1,0 +1,271 @@
+"""What interactives draw, without a browser. `tests/browser` moves their controls in one."""
+
+import base64
+import html
+import io
+import re
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from by_hand import grey, probabilities
+from matplotlib.image import imread
+
+from helpers import datasets, lessons, plots, progress, widgets
+from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
+from helpers.widgets.interactive import Interactive, beside, picture, table
+from helpers.widgets.lesson_map import FORGET, REALLY, map_html
+from helpers.widgets.network_explorer import ARRANGEMENTS, EXCHANGED, STORED, WANTED, layer_html, rearranged
+
+
+def text(drawn: str) -> str:
+    """What a reader sees of some HTML, cells and paragraphs on lines of their own."""
+    lines = re.sub(r"<br>|</(p|th|td|div)>", "\n", drawn)
+    return re.sub(r"\n+", "\n", html.unescape(re.sub(r"<[^>]+>", "", lines))).strip()
+
+
+def pictures(drawn: str) -> list[np.ndarray]:
+    found = re.findall(r"data:image/png;base64,([^\"]+)", drawn)
+    return [np.round(255 * imread(io.BytesIO(base64.b64decode(data)))).astype(np.uint8) for data in found]
+
+
+class Squares(Interactive):
+    name = "squares & more"
+
+    def __init__(self) -> None:
+        super().__init__(side=ipywidgets.IntSlider(3, 1, 9, description="Side"), unit=ipywidgets.Text("cm"))
+
+    def draw(self, side: int, unit: str) -> str:
+        if side == 9:
+            raise ValueError("9 is <too> large")
+        return f"{side**2} {unit}"
+
+
+def test_a_view_follows_each_control() -> None:
+    squares = Squares()
+    assert text(squares.view.value) == "9 cm"
+    squares.controls["side"].value = 4
+    assert text(squares.view.value) == "16 cm"
+    squares.controls["unit"].value = "m"
+    assert text(squares.view.value) == "16 m"
+    assert 'aria-label="squares &amp; more"' in squares.view.value
+
+
+def test_an_error_is_shown_instead_of_an_old_view_and_goes_away() -> None:
+    squares = Squares()
+    squares.controls["side"].value = 9
+    assert text(squares.view.value) == "ValueError: 9 is <too> large"
+    squares.controls["side"].value = 2
+    assert text(squares.view.value) == "4 cm"
+
+
+def test_an_error_in_the_first_drawing_is_raised() -> None:
+    class Broken(Squares):
+        def draw(self, side: int, unit: str) -> str:
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        Broken()
+
+
+def test_without_a_kernel_the_drawing_remains() -> None:
+    bundle = Squares()._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"] == "<squares & more>"
+    assert text(bundle["text/html"]).startswith("9 cm\n(Run this cell")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_picture_keeps_every_pixel(channels) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
+    pixels[..., 3:] = 255
+    drawn = picture(pixels, 'a "quoted" <text>', zoom=3)
+    assert 'width="21" height="15"' in drawn
+    assert 'alt="a &quot;quoted&quot; &lt;text&gt;"' in drawn
+    assert np.array_equal(pictures(drawn)[0][..., :3], pixels[..., :3])
+
+
+def test_tables_and_parts_keep_their_order() -> None:
+    assert text(table(("a", "b"), [("c", "d"), ("e", "f")])) == "a\nb\nc\nd\ne\nf"
+    assert text(beside("left", "right")) == "left\nright"
+
+
+def test_kernel_grid_puts_outputs_across_and_inputs_down() -> None:
+    weight = torch.randn(5, 4, 2, 3, generator=torch.Generator().manual_seed(0))
+    grid = plots.kernel_grid(weight, limit=1.5, rows=3, columns=4, side=12)  # 4 pixels for each number
+    assert grid.shape == (3 * 8 + 2 * 4, 4 * 12 + 3 * 4, 4)
+    for across, down, row, column in np.ndindex(4, 3, 2, 3):
+        shown = grid[
+            down * 12 + row * 4 : down * 12 + row * 4 + 4, across * 16 + column * 4 : across * 16 + column * 4 + 4
+        ]
+        assert np.all(shown[..., :3] == grey(weight[across, down, row, column].item(), 1.5))
+        assert np.all(shown[..., 3] == 255)
+    assert np.all(grid[8:12, :, 3] == 0)
+    assert np.all(grid[:, 12:16, 3] == 0)
+
+
+def test_kernel_grid_shows_three_inputs_as_colours_in_one_row() -> None:
+    weight = torch.randn(5, 3, 2, 4, generator=torch.Generator().manual_seed(1))
+    grid = plots.kernel_grid(weight, limit=2.0, side=4)
+    assert grid.shape == (2, 5 * 4 + 4 * 4, 4)
+    for across, colour, row, column in np.ndindex(5, 3, 2, 4):
+        assert grid[row, across * 8 + column, colour] == grey(weight[across, colour, row, column].item(), 2.0)
+
+
+def test_kernel_grid_draws_large_kernels_pixel_by_pixel() -> None:
+    assert plots.kernel_grid(torch.ones(2, 1, 30, 31), limit=1.0).shape == (30, 66, 4)
+
+
+def test_rearranged_by_plain_loops() -> None:
+    out, channels, height, width = 5, 4, 2, 3
+    weight = torch.arange(120.0).reshape(out, channels, height, width)
+    assert torch.equal(rearranged(weight, WANTED), weight)
+    stored = np.empty((height, width, channels, out), np.float32)
+    for o, c, h, w in np.ndindex(out, channels, height, width):
+        stored[h, w, c, o] = weight[o, c, h, w]
+        assert rearranged(weight, EXCHANGED)[o, c, w, h] == weight[o, c, h, w]
+    assert np.array_equal(rearranged(weight, STORED).numpy(), stored.reshape(out, channels, height, width))
+
+
+@pytest.fixture(scope="module")
+def explorer() -> widgets.NetworkExplorer:
+    images, labels = datasets.cifar10_sample()
+    truth = [datasets.CIFAR10_CLASSES[label] for label in labels[:3]]
+    return widgets.NetworkExplorer(load_matconvnet(datasets.vgg16_mat()), images[:3], truth)
+
+
+@pytest.mark.parametrize(("image", "layer"), [(0, "conv2_2"), (1, "fc6"), (2, "conv1_1")])
+@pytest.mark.parametrize("kernels", ARRANGEMENTS)
+def test_probabilities_are_those_of_a_network_loaded_that_way(explorer, image, layer, kernels) -> None:
+    found = explorer.probabilities(image, kernels, [layer])
+    torch.testing.assert_close(found, probabilities(image, {layer: kernels}), rtol=1e-3, atol=1e-4)
+    change = (probabilities(image, {layer: kernels}) - probabilities(image, {})).abs().max().item()
+    assert explorer.change(image, kernels, [layer]) == pytest.approx(change, abs=1e-3)
+
+
+def test_everywhere_means_every_layer_with_kernels(explorer) -> None:
+    names = [layer.name for layer in explorer.net.layers]
+    expected = probabilities(0, dict.fromkeys(names, EXCHANGED))
+    torch.testing.assert_close(explorer.probabilities(0, EXCHANGED, names), expected, rtol=1e-3, atol=1e-4)
+    guess = explorer.net.classes[expected.argmax()]
+    drawn = text(explorer.draw(layer="relu3_1", image=0, kernels=EXCHANGED, everywhere=True))
+    assert f"{EXCHANGED}\n{guess} {expected.max():.2f}\n" in drawn
+
+
+def test_exploring_changes_neither_the_network_nor_its_module(explorer) -> None:
+    before = {key: tensor.clone() for key, tensor in explorer.module.state_dict().items()}
+    explorer.draw(layer="conv1_1", image=0, kernels=STORED, everywhere=True)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in explorer.module.state_dict().items())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in explorer.net.state_dict().items())
+
+
+def test_the_drawing_names_options_shapes_and_scale(explorer) -> None:
+    drawn = explorer.draw(layer="conv2_1", image=1, kernels=EXCHANGED, everywhere=False)
+    said = text(drawn)
+    for part in (
+        "conv2_1\nconv\noptions\nstride 1, 1 (down, across); pad 1, 1, 1, 1 (top, bottom, left, right)",
+        "bias\n(32,)",
+        "weight in the file\n(3, 3, 16, 32) height, width, in, out",
+        "weight in PyTorch\n(32, 16, 3, 3) out, in, height, width",
+        "Kernels of 3x3, each mirrored at its diagonal.",
+        "Across: outputs 1 to 16 of 32; down: inputs 1 to 8 of 16. Black is -0.16 or less, mid-grey 0, white 0.16",
+        "ship\nkernels\nthe network says\nlargest change of a probability",
+    ):
+        assert part in said
+    kernels, image = pictures(drawn)
+    weight = explorer.net["conv2_1"].params["weight"]
+    limit = float(np.quantile(weight[:16, :8].abs().numpy(), 0.98))
+    assert kernels[28 + 8, 2 * 28, 0] == grey(weight[2, 1, 0, 1].item(), limit)  # row 1, column 0 once exchanged
+    assert np.array_equal(image[..., :3], explorer.images[1].permute(1, 2, 0).numpy())
+
+
+def test_the_chosen_arrangement_is_bold(explorer) -> None:
+    for kernels in ARRANGEMENTS:
+        drawn = explorer.draw(layer="fc6", image=0, kernels=kernels, everywhere=False)
+        assert re.findall(r"<b>([^<]+)</b>", drawn)[0] == kernels
+
+
+@pytest.mark.parametrize("layer", ["relu1_1", "pool1", "prob"])
+def test_layers_without_kernels_say_so_and_change_nothing(explorer, layer) -> None:
+    drawn = explorer.draw(layer=layer, image=0, kernels=STORED, everywhere=False)
+    assert "without kernels" in text(drawn)
+    assert len(pictures(drawn)) == 1
+    assert explorer.change(0, STORED, [layer]) == 0
+
+
+def network(kernel: torch.Tensor, normalization: dict) -> Network:
+    conv = {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)}
+    return Network([Layer("only", "conv", {"weight": kernel}, conv)], normalization=normalization)
+
+
+def test_kernels_that_no_longer_fit_are_reported() -> None:
+    net = network(torch.randn(4, 1, 2, 3), {"averageImage": np.zeros((1, 1)), "imageSize": (2, 3)})
+    small = widgets.NetworkExplorer(net, torch.randint(0, 256, (1, 1, 9, 7), dtype=torch.uint8), ["thing"])
+    assert small.probabilities(0, EXCHANGED, ["only"]) is None
+    said = text(small.draw(layer="only", image=0, kernels=EXCHANGED, everywhere=False))
+    assert f"{EXCHANGED}\nnothing: these kernels have another shape\nnan" in said
+    probability, i = small.probabilities(0, WANTED, ["only"]).max(0)
+    assert f"{WANTED}\nclass {i} {probability:.2f}\n0.000" in said
+
+
+def test_a_network_that_cannot_be_shown_is_refused_at_once() -> None:
+    images = torch.zeros(1, 1, 2, 3, dtype=torch.uint8)
+    with pytest.raises(MatConvNetError, match="averageImage"):
+        widgets.NetworkExplorer(network(torch.ones(4, 1, 2, 3), {}), images, ["thing"])
+    with pytest.raises(MatConvNetError, match="cannot build 'strange'"):
+        widgets.NetworkExplorer(Network([Layer("strange", "unheard of")]), images, ["thing"])
+
+
+def test_names_are_escaped() -> None:
+    conv = Layer("a", "<conv>", {"<b>": torch.ones(2)}, {"<k>": "<v>"})
+    assert "<conv>" not in layer_html(conv, WANTED)
+    assert "&lt;b&gt;" in layer_html(conv, WANTED)
+    assert "&lt;k&gt; &lt;v&gt;" in layer_html(conv, WANTED)
+
+
+def test_the_map_lists_all_lessons_with_what_is_passed() -> None:
+    said = text(map_html("", {"1.2", "1.4", "0.7"}))
+    for lesson in lessons.LESSONS:
+        assert f"{lesson.number} {lesson.title}\n{lesson.question}\n{lesson.minutes}\n" in said
+    assert "\n\u25cb\xa00.1\n" in said
+    assert "\u25cb\xa01.1 \u2713\xa01.2 \u25cb\xa01.3 \u2713\xa01.4" in said
+    assert "2 of 5 exercises are passed; 100 minutes of lessons are left." in said
+
+
+def test_the_map_shows_the_way_to_a_lesson_and_what_is_left_of_it() -> None:
+    assert "Load a MatConvNet" not in map_html("00", set())
+    assert "1 of 1 exercises are passed; 0 minutes" in map_html("00", {"0.1"})
+    assert "1 of 5 exercises are passed; 90 minutes" in map_html("01", {"0.1"})
+
+
+def test_bars_are_as_long_as_the_share_that_is_passed() -> None:
+    assert re.findall(r"width: (\d+%)", map_html("", {"1.2", "1.4", "1.1"})) == ["0%", "75%"]
+
+
+def test_the_map_looks_again_and_asks_before_it_forgets(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("WORKBOOK_PROGRESS", str(tmp_path))
+    lesson_map = widgets.LessonMap()
+    look, forget = lesson_map.bar.children[1:]
+    progress.record("0.1")
+    assert "0 of 5" in lesson_map.view.value
+    look.click()
+    assert "1 of 5" in lesson_map.view.value
+    forget.click()
+    assert (forget.description, progress.passed()) == (REALLY, {"0.1"})
+    look.click()
+    assert forget.description == FORGET
+    forget.click()
+    forget.click()
+    assert (forget.description, progress.passed()) == (FORGET, frozenset())
+    assert "0 of 5" in lesson_map.view.value
+
+
+def test_on_the_way_finds_what_lessons_build_on(monkeypatch) -> None:
+    made_up = [("00", ()), ("01", ("00",)), ("02", ("00",)), ("03", ()), ("04", ("02", "01"))]
+    found = tuple(lessons.Lesson(number, "", "", "", 1, needs) for number, needs in made_up)
+    monkeypatch.setattr(lessons, "LESSONS", found)
+    assert [lesson.number for lesson in lessons.on_the_way("04")] == ["00", "01", "02", "04"]
+    assert [lesson.number for lesson in lessons.on_the_way("03")] == ["03"]
+    with pytest.raises(KeyError):
+        lessons.on_the_way("05")
