@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 # somebody types into a text field. Python cannot set it. A slider's handle also lacks the name that its label gives it.
 KEYS_AND_NAMES = """<style onload="
     const root = this.closest('.widget-vbox')
-    const notebook = root.closest('.jp-Notebook')
+    const notebook = root.closest('.jp-Notebook') ?? root
     root.addEventListener('focusin', ({target}) => {
-        setTimeout(() => notebook?.classList.add('jp-mod-readWrite')) // after JupyterLab, which takes it away
+        // JupyterLab takes the class away at each change of focus, so this comes after it, further up
+        notebook.addEventListener('focusin', () => notebook.classList.add('jp-mod-readWrite'), {once: true})
         const label = target.closest('.widget-slider')?.querySelector('.widget-label')
         if (label) target.setAttribute('aria-label', label.innerText)
     })
-    root.addEventListener('focusout', () => notebook?.classList.remove('jp-mod-readWrite'))
+    root.addEventListener('focusout', () => notebook.classList.remove('jp-mod-readWrite'))
 "></style>"""
 
 FONT = "color: var(--jp-content-font-color1, inherit); line-height: 1.6"

@@ -40,16 +40,31 @@ def lab(browser: Browser, outside: Outside, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def open_lesson(browser: Browser, lab: Lab) -> Iterator[Callable[[str], Lesson]]:
+def opened() -> Iterator[list[Lesson]]:
+    """The lessons that a test file has opened."""
+    lessons: list[Lesson] = []
+    yield lessons
+    for lesson in lessons:
+        lesson.close()
+
+
+@pytest.fixture(scope="module")
+def open_lesson(browser: Browser, lab: Lab, opened: list[Lesson]) -> Callable[[str], Lesson]:
     """Opens a notebook, without its outputs, and runs it to its end."""
-    opened = []
 
     def open_and_run(name: str) -> Lesson:
-        lesson = Lesson(browser, lab, name)
-        opened.append(lesson)
-        lesson.run_all()
-        return lesson
+        opened.append(Lesson(browser, lab, name))
+        opened[-1].run_all()
+        return opened[-1]
 
-    yield open_and_run
+    return open_and_run
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_wrong(opened: list[Lesson], outside: Outside) -> Iterator[None]:
+    """After each test: no error in the console, and nothing wanted to leave this machine."""
+    yield
     for lesson in opened:
-        lesson.close()
+        assert lesson.errors == []
+        assert lesson.strangers == []
+    assert outside.asked == []

@@ -6,6 +6,8 @@ What a page asks for is watched; Chromium itself, which looks for updates whatev
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import secrets
@@ -17,10 +19,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import numpy as np
+from matplotlib.image import imread
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -74,12 +78,13 @@ class Outside:
 
 
 class Lab:
-    """A JupyterLab on 127.0.0.1 that serves a copy of the notebooks, without their outputs.
+    """A JupyterLab on 127.0.0.1 that serves a copy of the notebooks.
 
     Attributes:
         url: where it listens.
         token: what it asks for.
-        folder: what it serves: `notebooks/` is a copy, `helpers` and `data` are this workbook's.
+        folder: what it serves: `notebooks/` is a copy, `helpers` and `data` are this workbook's. The lessons have no
+            outputs, except for those in `notebooks/as_committed/`.
         progress: where passed exercises are remembered.
     """
 
@@ -114,11 +119,11 @@ class Lab:
         self._wait()
 
     def _copy_the_workbook(self) -> None:
-        for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
-            if ".ipynb_checkpoints" not in path.parts:
-                write_without_outputs(
-                    nbformat.read(path, as_version=4), self.folder / "notebooks" / path.relative_to(ROOT / "notebooks")
-                )
+        copy = self.folder / "notebooks"
+        shutil.copytree(ROOT / "notebooks", copy, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        shutil.copytree(copy, copy / "as_committed")
+        for path in copy.glob("*.ipynb"):
+            write_without_outputs(nbformat.read(path, as_version=4), path)
         for shared in ("helpers", "data"):
             (self.folder / shared).symlink_to(ROOT / shared)
 
@@ -153,6 +158,15 @@ class Lab:
         self.close()
         raise RuntimeError(f"JupyterLab did not start:\n{self._log.read_text()}")
 
+    def remember(self, exercise: str) -> None:
+        """As if the learner had passed it, perhaps in another lesson."""
+        self.progress.mkdir(exist_ok=True)
+        (self.progress / exercise).touch()
+
+    def forget(self) -> None:
+        """As if the learner had just begun."""
+        shutil.rmtree(self.progress, ignore_errors=True)
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(timeout=30)
@@ -162,7 +176,6 @@ def write_without_outputs(notebook: nbformat.NotebookNode, path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 
 
@@ -208,6 +221,21 @@ class Lesson:
         self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
         expect(self.page.locator("#jupyterlab-splash")).to_be_hidden()
 
+    def answer(self, stub: str, answer: str, exercise: str) -> None:
+        """Put `answer` in place of the cell that begins with `stub`, run it, and see that its check passes."""
+        number = self.page.evaluate(FIND_CELL, stub)
+        self.page.evaluate(REPLACE_AND_RUN, [number, f'{answer}\ncheck("{exercise}", {answer.split(" =")[0]})'])
+        expect(self.page.locator(".jp-Notebook-cell").nth(number)).to_contain_text(f"{exercise} passed")
+
+    def cells(self) -> list[str]:
+        """The source of each cell."""
+        return self.page.evaluate(SOURCES)
+
+    def press(self, *keys: str) -> None:
+        """Press and release keys, one after the other."""
+        for key in keys:
+            self.page.keyboard.press(key)
+
     def interactive(self, name: str) -> Interactive:
         """The interactive of that name."""
         return Interactive(self.page.locator(f'.widget-vbox:has(> .widget-html [aria-label="{name}"])'))
@@ -216,6 +244,16 @@ class Lesson:
         self.page.close()
 
 
+SOURCES = """() =>
+    [...jupyterapp.shell.currentWidget.content.model.cells].map(cell => cell.sharedModel.getSource())
+"""
+FIND_CELL = f"stub => ({SOURCES})().findIndex(source => source.startsWith(stub))"
+REPLACE_AND_RUN = """([number, source]) => {
+    const notebook = jupyterapp.shell.currentWidget.content
+    notebook.activeCellIndex = number
+    notebook.activeCell.model.sharedModel.setSource(source)
+    jupyterapp.commands.execute('notebook:run-cell')
+}"""
 CONNECTED = """name => {
     const panel = window.jupyterapp?.shell?.currentWidget
     return panel?.context?.path === 'notebooks/' + name && panel.sessionContext?.session?.kernel
@@ -241,11 +279,17 @@ class Interactive:
     Attributes:
         root: all of it.
         view: what it drew.
+        page: where it is shown.
     """
 
     def __init__(self, root: Locator) -> None:
-        self.root, self.view = root, root.locator('[role="status"]')
-        expect(self.view).to_be_visible(timeout=30_000)
+        self.root, self.view, self.page = root, root.locator('[role="status"]'), root.page
+        expect(self.view).to_be_attached(timeout=30_000)
+        self.root.scroll_into_view_if_needed()  # JupyterLab does not lay out what is far from the screen
+
+    def control(self, label: str) -> Locator:
+        """The control of that name."""
+        return self.root.get_by_label(label, exact=True).or_(self.root.get_by_role("button", name=label, exact=True))
 
     def labels(self) -> list[str]:
         """The name of each control, in the order in which they stand."""
@@ -253,37 +297,48 @@ class Interactive:
 
     def pictures(self) -> list[NDArray[np.uint8]]:
         """The pixels of each picture as the browser decoded it: (H, W, 4) RGBA."""
-        return [
-            np.array(flat, np.uint8).reshape(height, width, 4) for flat, height, width in self.view.evaluate(PIXELS)
-        ]
+        return [read_png(url) for url in self.view.evaluate(PIXELS)]
 
     def row(self, first: str) -> list[str]:
         """The cells of the table row that begins with `first`."""
         for line in self.view.locator("tr").all():
-            cells = line.locator("th, td").all_inner_texts()
+            cells = line.locator("th, td").all_text_contents()
             if cells[0] == first:
                 return cells
-        raise AssertionError(f"no row {first!r} in:\n{self.view.inner_text()}")
+        raise AssertionError(f"no row {first!r} in:\n{self.view.text_content()}")
+
+    def expect_change(self, operate: Callable[[], None]) -> None:
+        """Whatever `operate` does to the controls changes the text and a picture."""
+        text, pictures = self.view.text_content(), self.pictures()
+        operate()
+        expect(self.view).not_to_have_text(text)
+        assert [p.tolist() for p in pictures] != [p.tolist() for p in self.pictures()], (
+            "the pictures are still the same"
+        )
 
     def contrasts(self) -> dict[str, float]:
         """Each piece of text -> how much it stands out from its background, as WCAG 2.2 defines contrast."""
         return dict(self.root.evaluate(CONTRASTS))
 
 
+def read_png(url: str) -> NDArray[np.uint8]:
+    """A data URL -> (H, W, 4) RGBA."""
+    png = base64.b64decode(url.removeprefix("data:image/png;base64,"))
+    return np.round(255 * imread(io.BytesIO(png))).astype(np.uint8)
+
+
 LABELS = """root => [...root.querySelectorAll('select, input, button, [role=slider]')].map(control => {
-    const labels = [...(control.labels ?? [])].map(label => label.innerText.trim()).filter(Boolean)
+    const labels = [...(control.labels ?? [])].map(label => label.textContent.trim()).filter(Boolean)
     if (control.role === 'slider') control.focus() // it has its name from then on
-    return (control.getAttribute('aria-label') || labels[0] || control.innerText).trim()
+    return (control.getAttribute('aria-label') || labels[0] || control.textContent).trim()
 })"""
 PIXELS = """async view => Promise.all([...view.querySelectorAll('img')].map(async image => {
     await image.decode()
     const canvas = document.createElement('canvas')
     canvas.width = image.naturalWidth
     canvas.height = image.naturalHeight
-    const context = canvas.getContext('2d')
-    context.drawImage(image, 0, 0)
-    const data = context.getImageData(0, 0, canvas.width, canvas.height).data
-    return [Array.from(data), canvas.height, canvas.width]
+    canvas.getContext('2d').drawImage(image, 0, 0)
+    return canvas.toDataURL()
 }))"""
 CONTRASTS = """root => {
     const parse = color => (color.match(/[\\d.]+/g) ?? []).map(Number)

@@ -1,0 +1,75 @@
+"""How long an interactive takes to follow its controls, against the naive recipe and what cannot be saved.
+
+usage: python benchmarks/interactives.py
+
+The budget is 200 ms for an update on the shipped networks. The naive recipe builds the network again for each
+arrangement of the kernels; what cannot be saved is running it once for each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+from helpers import datasets, widgets
+from helpers.lessons import LESSONS
+from helpers.matconvnet import load_matconvnet
+from helpers.widgets.network_explorer import ARRANGEMENTS, rearranged
+
+BUDGET_MS = 200
+
+
+def milliseconds(work: Callable[[], object], times: int = 30) -> float:
+    """Median time of one call."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        taken.append(1000 * (time.perf_counter() - start))
+    return median(taken)
+
+
+def network_explorer() -> dict[str, float]:
+    path = datasets.vgg16_mat()
+    images, labels = datasets.cifar10_sample()
+    explorer = widgets.NetworkExplorer(
+        load_matconvnet(path), images[:12], [datasets.CIFAR10_CLASSES[i] for i in labels[:12]]
+    )
+    layers = [layer.name for layer in explorer.net.layers if "weight" in layer.params]
+
+    def update_all() -> None:
+        for layer in layers:
+            explorer.draw(layer=layer, image=3, kernels=widgets.EXCHANGED, everywhere=False)
+
+    def rebuild() -> None:
+        for arrangement in ARRANGEMENTS:
+            net = load_matconvnet(path)
+            net["conv3_2"].params["weight"] = rearranged(net["conv3_2"].params["weight"], arrangement)
+            net.to_module()(explorer.pixels[3, None])
+
+    def run() -> None:
+        for _ in ARRANGEMENTS:
+            explorer.module(explorer.pixels[3, None])
+
+    with torch.no_grad():
+        return {
+            "update, mean of all layers": milliseconds(update_all, 5) / len(layers),
+            "naive: build it again": milliseconds(rebuild, 5),
+            "limit: run it three times": milliseconds(run),
+        }
+
+
+def lesson_map() -> dict[str, float]:
+    shown = widgets.LessonMap()
+    return {"update": milliseconds(lambda: shown.draw(goal=LESSONS[-1].number))}
+
+
+if __name__ == "__main__":
+    for name, found in {"network explorer": network_explorer(), "map of the lessons": lesson_map()}.items():
+        reference = next(iter(found.values()))
+        for what, taken in found.items():
+            print(f"{name:20} {what:28} {taken:7.1f} ms   {taken / reference:5.2f} x the update")
+        print(f"{name:20} {'within the budget' if reference < BUDGET_MS else 'TOO SLOW'} of {BUDGET_MS} ms")
