@@ -88,15 +88,14 @@ class NetworkExplorer(Interactive):
 
     def change(self, image: int, kernels: str, names: Sequence[str]) -> float:
         """By how much the probability of a class changes at most if kernels are rearranged; nan if they do not fit."""
-        found = self.probabilities(image, kernels, names)
-        return torch.nan if found is None else (found - self.probabilities(image, WANTED, names)).abs().max().item()
+        return _largest_change(self.probabilities(image, kernels, names), self.probabilities(image, WANTED, names))
 
     def _predictions(self, image: int, kernels: str, names: Sequence[str]) -> str:
+        found = {arrangement: self.probabilities(image, arrangement, names) for arrangement in ARRANGEMENTS}
         rows = []
-        for arrangement in ARRANGEMENTS:
-            found = self.probabilities(image, arrangement, names)
-            guess = "nothing: these kernels have another shape" if found is None else self._guess(found)
-            cells = (arrangement, guess, f"{self.change(image, arrangement, names):.3f}")
+        for arrangement, probabilities in found.items():
+            guess = "nothing: these kernels have another shape" if probabilities is None else self._guess(probabilities)
+            cells = (arrangement, guess, f"{_largest_change(probabilities, found[WANTED]):.3f}")
             rows.append(tuple(f"<b>{cell}</b>" for cell in cells) if arrangement == kernels else cells)
         pixels = self.images[image].expand(3, -1, -1).permute(1, 2, 0).numpy()
         shown = picture(pixels, f"image {image}: {self.truth[image]}", zoom=max(1, 96 // len(pixels)))
@@ -106,6 +105,10 @@ class NetworkExplorer(Interactive):
     def _guess(self, probabilities: Tensor) -> str:
         probability, i = probabilities.max(0)
         return f"{escape(self.net.classes[i]) if self.net.classes else f'class {i}'} {probability:.2f}"
+
+
+def _largest_change(probabilities: Tensor | None, right: Tensor) -> float:
+    return torch.nan if probabilities is None else (probabilities - right).abs().max().item()
 
 
 def rearranged(weight: Tensor, arrangement: str) -> Tensor:
