@@ -109,4 +109,4 @@ def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -
         ".jp-OutputArea-output", has_text="Run this cell to use the controls of this map of the lessons"
     )
     expect(still).to_contain_text("0 of 5 exercises are passed")
-    expect(opened[-1].page.get_by_text("Error displaying widget")).to_have_count(0)
+    expect(opened[-1].page.locator(".jp-OutputArea-output", has_text="Error displaying widget")).to_have_count(0)
