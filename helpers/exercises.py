@@ -15,6 +15,7 @@ from typing import Any
 
 from . import progress
 from .checks.feedback import Exercise, NotAttempted, NotYet
+from .lessons import LESSONS
 
 COLOURS = {
     "passed": "var(--jp-success-color1, #388e3c)",
@@ -80,8 +81,9 @@ def hint(exercise: str) -> Feedback:
     _hints_given[exercise] += 1
     if number < len(found.hints):
         return Feedback(exercise, "hint", f"({number + 1} of {len(found.hints)}) {found.hints[number]}")
-    where = f"the notebook {int(exercise.split('.')[0]):02d}_... in notebooks/solutions"
-    return Feedback(exercise, "hint", f"that was the last one; the solution stands in {where}.")
+    number = f"{int(exercise.split('.')[0]):02d}"
+    where = next(lesson.notebook for lesson in LESSONS if lesson.number == number)
+    return Feedback(exercise, "hint", f"that was the last one; the solution stands in notebooks/solutions/{where}.")
 
 
 def _find(exercise: str) -> Exercise:

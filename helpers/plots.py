@@ -70,7 +70,8 @@ def kernel_grid(weight: Tensor, limit: float, rows: int = 8, columns: int = 16, 
         limit: numbers from `-limit` (black) over 0 (mid-grey) to `limit` (white) are told apart.
         rows: at most so many inputs.
         columns: at most so many outputs.
-        side: pixels of the longer side of a kernel, rounded down to a multiple of its size.
+        side: pixels of the longer side of a kernel, rounded down to a multiple of its size; larger ones are not
+            enlarged.
 
     Returns:
         (H, W, 4) uint8 RGBA; the gaps of 4 pixels between the kernels are transparent.

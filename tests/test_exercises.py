@@ -130,7 +130,7 @@ def test_hints_come_one_at_a_time_and_end_at_the_solution() -> None:
     texts = [exercises.hint("1.9").text for _ in range(4)]
     assert texts[:2] == ["(1 of 2) First.", "(2 of 2) Second."]
     assert texts[2] == texts[3]
-    assert texts[2].endswith("the solution stands in the notebook 01_... in notebooks/solutions.")
+    assert texts[2].endswith("the solution stands in notebooks/solutions/01_load_matconvnet.ipynb.")
 
 
 @pytest.mark.parametrize("number", ["1.8", "77.1", "x"])

@@ -1,5 +1,7 @@
 """Remembering which exercises are passed."""
 
+from pathlib import Path
+
 import pytest
 
 from helpers import exercises, progress
@@ -8,8 +10,8 @@ from helpers.checks import lesson_00
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORKBOOK_PROGRESS", str(tmp_path / "kept"))
-    return tmp_path / "kept"
+    monkeypatch.setenv("WORKBOOK_PROGRESS", str(tmp_path / "new" / "kept"))
+    return tmp_path / "new" / "kept"
 
 
 def right(model) -> int:
@@ -36,6 +38,15 @@ def test_reset_forgets_everything(kept) -> None:
     progress.reset()  # nothing to forget is no error
 
 
+def test_other_files_are_left_alone(kept) -> None:
+    progress.record("1.2")
+    (kept / "thesis.tex").write_text("mine")
+    (kept / "1.3.tex").mkdir()
+    assert progress.passed() == {"1.2"}
+    progress.reset()
+    assert sorted(path.name for path in kept.iterdir()) == ["1.3.tex", "thesis.tex"]
+
+
 def test_running_a_solution_is_not_passing(kept, tmp_path, monkeypatch) -> None:
     (tmp_path / "solutions").mkdir()
     monkeypatch.chdir(tmp_path / "solutions")
@@ -52,6 +63,9 @@ def test_nothing_is_remembered_in_continuous_integration_or_if_switched_off(monk
     monkeypatch.delenv("WORKBOOK_PROGRESS")
     monkeypatch.setenv("CI", "true")
     assert progress.folder() is None
+    monkeypatch.setenv("WORKBOOK_PROGRESS", "~/kept")
+    assert progress.folder() == Path.home() / "kept"
+    monkeypatch.delenv("WORKBOOK_PROGRESS")
     monkeypatch.delenv("CI")
     assert progress.folder() == progress.WORKBOOK / ".progress"
     assert (progress.WORKBOOK / "notebooks/00_start_here.ipynb").exists()

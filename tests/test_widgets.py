@@ -9,6 +9,7 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from by_hand import grey, probabilities
 from matplotlib.image import imread
 
@@ -165,15 +166,16 @@ def test_the_drawing_names_options_shapes_and_scale(explorer) -> None:
     said = text(drawn)
     for part in (
         "conv2_1\nconv\noptions\nstride 1, 1 (down, across); pad 1, 1, 1, 1 (top, bottom, left, right)",
-        "bias\n(32,)",
+        "bias in PyTorch\n(32,)",
         "weight in the file\n(3, 3, 16, 32) height, width, in, out",
         "weight in PyTorch\n(32, 16, 3, 3) out, in, height, width",
         "Kernels of 3x3, each mirrored at its diagonal.",
-        "Across: outputs 1 to 16 of 32; down: inputs 1 to 8 of 16. Black is -0.16 or less, mid-grey 0, white 0.16",
-        "ship\nkernels\nthe network says\nlargest change of a probability",
+        "Across: outputs 1 to 16 of 32; down: inputs 1 to 8 of the 16 that each output reads.",
+        "Black is -0.16 or less, mid-grey is 0, white is 0.16 or more.",
+        "ship\nkernels of conv2_1 (chosen: bold)\nthe network says\nlargest change of any probability",
     ):
         assert part in said
-    kernels, image = pictures(drawn)
+    image, kernels = pictures(drawn)
     weight = explorer.net["conv2_1"].params["weight"]
     limit = float(np.quantile(weight[:16, :8].abs().numpy(), 0.98))
     assert kernels[28 + 8, 2 * 28, 0] == grey(weight[2, 1, 0, 1].item(), limit)  # row 1, column 0 once exchanged
@@ -190,6 +192,7 @@ def test_the_chosen_arrangement_is_bold(explorer) -> None:
 def test_layers_without_kernels_say_so_and_change_nothing(explorer, layer) -> None:
     drawn = explorer.draw(layer=layer, image=0, kernels=STORED, everywhere=False)
     assert "without kernels" in text(drawn)
+    assert EXCHANGED not in text(drawn)
     assert len(pictures(drawn)) == 1
     assert explorer.change(0, STORED, [layer]) == 0
 
@@ -204,9 +207,22 @@ def test_kernels_that_no_longer_fit_are_reported() -> None:
     small = widgets.NetworkExplorer(net, torch.randint(0, 256, (1, 1, 9, 7), dtype=torch.uint8), ["thing"])
     assert small.probabilities(0, EXCHANGED, ["only"]) is None
     said = text(small.draw(layer="only", image=0, kernels=EXCHANGED, everywhere=False))
-    assert f"{EXCHANGED}\nnothing: these kernels have another shape\nnan" in said
+    assert f"{EXCHANGED}\nnot run: another shape\nnan" in said
+    assert "Kernels of 3x2" in said
     probability, i = small.probabilities(0, WANTED, ["only"]).max(0)
-    assert f"{WANTED}\nclass {i} {probability:.2f}\n0.000" in said
+    assert f"{WANTED}\nclass {i} {probability:.2f}\n" in said
+
+
+def test_logits_become_probabilities_and_probabilities_stay() -> None:
+    images = torch.randint(0, 256, (1, 1, 2, 3), dtype=torch.uint8)
+    kernel, normalization = torch.randn(4, 1, 2, 3) / 255, {"averageImage": np.zeros((1, 1)), "imageSize": (2, 3)}
+    net = network(kernel, normalization)
+    expected = F.conv2d(images.float(), kernel).flatten().softmax(0)
+    for after in ([], ["softmax"], ["softmaxloss"], ["softmax", "loss"], ["softmax", "dropout"]):
+        layers = [*net.layers, *(Layer(kind, kind) for kind in after)]
+        shown = widgets.NetworkExplorer(Network(layers, ["a", "b"], normalization), images, ["thing"])
+        torch.testing.assert_close(shown.probabilities(0, WANTED, []), expected)
+        assert "a 0." in shown.view.value or "b 0." in shown.view.value or "class " in shown.view.value
 
 
 def test_a_network_that_cannot_be_shown_is_refused_at_once() -> None:
@@ -215,6 +231,18 @@ def test_a_network_that_cannot_be_shown_is_refused_at_once() -> None:
         widgets.NetworkExplorer(network(torch.ones(4, 1, 2, 3), {}), images, ["thing"])
     with pytest.raises(MatConvNetError, match="cannot build 'strange'"):
         widgets.NetworkExplorer(Network([Layer("strange", "unheard of")]), images, ["thing"])
+    net = network(torch.ones(4, 1, 2, 3), {"averageImage": np.zeros((1, 1)), "imageSize": (5, 7)})
+    with pytest.raises(ValueError, match="makes 4x5 predictions"):
+        widgets.NetworkExplorer(net, images, ["thing"])
+
+
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [(torch.zeros(1, 3, 4, 5), 1), (torch.zeros(1, 2, 4, 5).byte(), 1), (torch.zeros(2, 3, 4, 5).byte(), 1)],
+)
+def test_images_that_cannot_be_shown_are_refused_at_once(images, names) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 images \(N, 1 or 3, H, W\) and N names, got"):
+        widgets.NetworkExplorer(network(torch.ones(4, 3, 2, 3), {}), images, ["thing"] * names)
 
 
 def test_names_are_escaped() -> None:
@@ -230,7 +258,7 @@ def test_the_map_lists_all_lessons_with_what_is_passed() -> None:
         assert f"{lesson.number} {lesson.title}\n{lesson.question}\n{lesson.minutes}\n" in said
     assert "\n\u25cb\xa00.1\n" in said
     assert "\u25cb\xa01.1 \u2713\xa01.2 \u25cb\xa01.3 \u2713\xa01.4" in said
-    assert "2 of 5 exercises are passed; 100 minutes of lessons are left." in said
+    assert "2 of 5 exercises are passed; 100 minutes in lessons not finished." in said
 
 
 def test_the_map_shows_the_way_to_a_lesson_and_what_is_left_of_it() -> None:
@@ -259,6 +287,20 @@ def test_the_map_looks_again_and_asks_before_it_forgets(tmp_path, monkeypatch) -
     forget.click()
     assert (forget.description, progress.passed()) == (FORGET, frozenset())
     assert "0 of 5" in lesson_map.view.value
+
+
+def test_what_cannot_be_forgotten_is_said(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("WORKBOOK_PROGRESS", str(tmp_path))
+    progress.record("0.1")
+    lesson_map = widgets.LessonMap()
+
+    def refuse() -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(progress, "reset", refuse)
+    lesson_map.bar.children[2].click()
+    lesson_map.bar.children[2].click()
+    assert text(lesson_map.view.value) == "PermissionError: read-only"
 
 
 def test_on_the_way_finds_what_lessons_build_on(monkeypatch) -> None:

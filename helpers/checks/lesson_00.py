@@ -49,6 +49,6 @@ EXERCISES = {
             "tensor.numel() is the number of elements of a tensor.",
             "sum(parameter.numel() for parameter in model.parameters())",
         ),
-        "you know how exercises work here, and how to weigh a network.",
+        "you know how exercises work here, and how to count a network's parameters.",
     ),
 }

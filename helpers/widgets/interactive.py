@@ -1,8 +1,9 @@
-"""The pattern of every interactive: controls, and one view that a pure function draws from their values.
+"""The pattern of every interactive: controls, and one view that is drawn from their values.
 
 An interactive is a class with two parts. Its `__init__` hands its controls to `Interactive`, each with a
-`description`, for that is its label. Its `draw` takes their values and returns HTML, text and pictures alike. So a
-test asks `draw` without a browser, a notebook stores what it drew first, and nbval compares it word for word.
+`description`, for that is its label. Its `draw` takes their values and returns HTML, text and pictures alike, and
+changes nothing. So a test asks `draw` without a browser, a notebook stores what it drew first, and nbval compares its
+words.
 """
 
 from __future__ import annotations
@@ -17,20 +18,32 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-# JupyterLab takes arrows and letters from a focused control, to move between cells and to delete them
-# (https://github.com/jupyter-widgets/ipywidgets/issues/3912), unless the notebook has this class, as it has while
-# somebody types into a text field. Python cannot set it. A slider's handle also lacks the name that its label gives it.
-KEYS_AND_NAMES = """<style onload="
+# What Python cannot set. JupyterLab takes arrows and letters from a focused control, to move between cells and to
+# delete them (https://github.com/jupyter-widgets/ipywidgets/issues/3912), unless the notebook has the class that it has
+# while somebody types into a text field. Sliders and groups of radio buttons lack the name that their label gives them,
+# and radio buttons do not know that they belong together. A dropdown's arrow is black in the dark theme, too.
+FOR_BROWSERS = """<style onload="
     const root = this.closest('.widget-vbox')
     const notebook = root.closest('.jp-Notebook') ?? root
-    root.addEventListener('focusin', ({target}) => {
+    const labelOf = control =>
+        control.closest('.widget-slider, .widget-radio').querySelector('.widget-label').textContent
+    root.addEventListener('focusin', () => {
         // JupyterLab takes the class away at each change of focus, so this comes after it, further up
         notebook.addEventListener('focusin', () => notebook.classList.add('jp-mod-readWrite'), {once: true})
-        const label = target.closest('.widget-slider')?.querySelector('.widget-label')
-        if (label) target.setAttribute('aria-label', label.innerText)
+        root.querySelectorAll('[role=slider]').forEach(slider => slider.setAttribute('aria-label', labelOf(slider)))
+        root.querySelectorAll('.widget-radio-box:not([role])').forEach(group => {
+            group.setAttribute('role', 'radiogroup')
+            group.setAttribute('aria-label', labelOf(group))
+            const name = 'group ' + Math.random()
+            group.querySelectorAll('input').forEach(input => { input.name = name })
+        })
     })
     root.addEventListener('focusout', () => notebook.classList.remove('jp-mod-readWrite'))
-"></style>"""
+">
+    body[data-jp-theme-light='false'] .widget-dropdown > select {
+        appearance: auto; background-image: none; color-scheme: dark
+    }
+</style>"""
 
 FONT = "color: var(--jp-content-font-color1, inherit); line-height: 1.6"
 
@@ -57,8 +70,8 @@ class Interactive(ipywidgets.VBox):
         """
         self.controls = controls
         self.view = ipywidgets.HTML()
-        self.bar = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
-        super().__init__([self.bar, self.view, ipywidgets.HTML(KEYS_AND_NAMES, layout={"display": "none"})])
+        self.bar = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap", "align_items": "center"})
+        super().__init__([self.bar, self.view, ipywidgets.HTML(FOR_BROWSERS, layout={"display": "none"})])
         for control in controls.values():
             control.observe(self.update, names="value")
         self.view.value = self._drawn()
@@ -68,12 +81,16 @@ class Interactive(ipywidgets.VBox):
         raise NotImplementedError
 
     def update(self, _change: object = None) -> None:
-        """Draw anew. An error is shown in place of the view, since Jupyter hides errors in callbacks."""
+        """Draw anew. An error is shown in place of the view, since Jupyter hides what callbacks raise."""
         try:
             self.view.value = self._drawn()
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            self.view.value = self._framed(f'<pre style="white-space: pre-wrap">{escape(message)}</pre>')
+            self.show_error(error)
+
+    def show_error(self, error: Exception) -> None:
+        """Put an error in the place of the view."""
+        message = f"{type(error).__name__}: {error}"
+        self.view.value = self._framed(f'<pre style="white-space: pre-wrap">{escape(message)}</pre>')
 
     def add_button(self, description: str) -> ipywidgets.Button:
         """A button at the end of the row of controls, as wide as its text."""
@@ -88,7 +105,7 @@ class Interactive(ipywidgets.VBox):
         return f'<div role="status" aria-label="{escape(self.name)}" style="{FONT}">{html}</div>'
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """Also what is drawn, for wherever the notebook is read without a kernel."""
+        """Also what is drawn: committed notebooks keep that alone, and other programs show it that know no widgets."""
         still = f"<p>(Run this cell to use the controls of this {escape(self.name)}.)</p>"
         drawn = {"text/plain": f"<{self.name}>", "text/html": self.view.value + still}
         return super()._repr_mimebundle_(**kwargs) | drawn
@@ -103,7 +120,7 @@ def picture(pixels: NDArray[np.uint8], alt: str, zoom: int = 1) -> str:
         zoom: how many times larger to show it, without smoothing.
     """
     png = io.BytesIO()
-    imsave(png, np.ascontiguousarray(pixels), format="png")
+    imsave(png, np.ascontiguousarray(pixels), format="png", metadata={"Software": None})
     height, width = pixels.shape[:2]
     data = base64.b64encode(png.getvalue()).decode()
     size = f'width="{width * zoom}" height="{height * zoom}" style="image-rendering: pixelated; max-width: none"'

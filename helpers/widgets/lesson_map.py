@@ -11,6 +11,7 @@ from .. import progress
 from ..lessons import LESSONS, Lesson, on_the_way
 from .interactive import Interactive, table
 
+LINK = "color: var(--jp-content-link-color, #1976d2); text-decoration: underline"
 DONE, OPEN = "\u2713", "\u25cb"  # a tick and a ring
 
 
@@ -23,26 +24,31 @@ class LessonMap(Interactive):
         goals = [("all lessons", "")] + [(f"{lesson.number} {lesson.title}", lesson.number) for lesson in LESSONS]
         super().__init__(goal=ipywidgets.Dropdown(description="I want to reach", options=goals, **WIDE))
         self._look, self._forget = self.add_button("Look again"), self.add_button(FORGET)
-        self._look.on_click(self._refresh)
+        self._look.on_click(self.update)
         self._forget.on_click(self._ask_or_reset)
 
     def draw(self, goal: str) -> str:
         """The map with the way to lesson `goal`, all lessons if it is empty."""
         return map_html(goal, progress.passed())
 
-    def _refresh(self, _button: ipywidgets.Button) -> None:
+    def update(self, _change: object = None) -> None:
+        """Draw anew, and no longer be about to forget."""
         self._forget.description = FORGET
-        self.update()
+        super().update()
 
     def _ask_or_reset(self, button: ipywidgets.Button) -> None:
         if button.description == FORGET:
             button.description = REALLY
             return
-        progress.reset()
-        self._refresh(button)
+        try:
+            progress.reset()
+        except OSError as error:
+            self.show_error(error)
+        else:
+            self.update()
 
 
-WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "auto"}}
+WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "auto", "max_width": "100%"}}
 FORGET, REALLY = "Forget what I passed", "Really forget? Click once more"
 
 
@@ -60,16 +66,17 @@ def map_html(goal: str, passed: AbstractSet[str]) -> str:
     exercises = [number for lesson in way for number in lesson.exercises]
     done = sum(number in passed for number in exercises)
     return table(("lesson", "the question it answers", "minutes", "builds on", "exercises"), rows) + (
-        f"<p>{done} of {len(exercises)} exercises are passed; {minutes} minutes of lessons are left.</p>"
+        f"<p>{done} of {len(exercises)} exercises are passed; {minutes} minutes in lessons not finished.</p>"
     )
 
 
 def _row(lesson: Lesson, passed: AbstractSet[str]) -> tuple[str, ...]:
-    underlined = "color: var(--jp-content-link-color, #1976d2); text-decoration: underline"
-    link = f'<a href="{lesson.notebook}" style="{underlined}">{lesson.number} {escape(lesson.title)}</a>'
+    title = f"{lesson.number} {escape(lesson.title)}"
+    # in a tab of its own: JupyterLab would leave this page, and what is not saved
+    link = f'<a href="{lesson.notebook}" target="_blank" rel="noopener" style="{LINK}">{title}</a>'
     numbers = lesson.exercises
     marks = " ".join(f"{DONE if number in passed else OPEN}&nbsp;{number}" for number in numbers)
-    bar = _bar(sum(number in passed for number in numbers) / len(numbers))
+    bar = _bar(sum(number in passed for number in numbers) / max(len(numbers), 1))
     return link, escape(lesson.question), str(lesson.minutes), ", ".join(lesson.needs), marks + bar
 
 

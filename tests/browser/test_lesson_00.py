@@ -89,9 +89,13 @@ def test_it_works_by_keyboard(lesson, lab, lesson_map) -> None:
     assert lesson.cells() == cells
 
 
-def test_a_lesson_opens_from_the_map(lesson, lesson_map) -> None:
-    link = lesson_map.view.get_by_role("link", name="01 Load a MatConvNet network into PyTorch")
-    assert link.evaluate("link => link.href").endswith("/lab/tree/notebooks/01_load_matconvnet.ipynb")
+def test_a_lesson_opens_from_the_map_in_a_tab_of_its_own(lesson, lesson_map, opened) -> None:
+    with lesson.page.expect_popup() as popup:
+        lesson_map.view.get_by_role("link", name="01 Load a MatConvNet network into PyTorch").click()
+    expect(popup.value.get_by_role("heading", name="01 \u00b7 Load a MatConvNet network into PyTorch")).to_be_visible(
+        timeout=30_000
+    )
+    popup.value.close()
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
