@@ -174,5 +174,5 @@ def test_modules_are_small_and_rooms_stay_apart(path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.level:
             imported |= {node.module or ""} | {alias.name for alias in node.names}
-    if path.parent.name == "matconvnet" or path.stem in ("models", "datasets", "download"):
+    if path.parent.name in ("matconvnet", "state_dict") or path.stem in ("models", "datasets", "download"):
         assert not imported & {"plots", "widgets", "exercises"}

@@ -1,0 +1,138 @@
+"""Load the part of a checkpoint that fits, and say exactly what that was."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .errors import StateDictError
+from .report import LoadReport
+
+Rename = Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
+
+
+def load_matching(
+    model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Rename = None, min_coverage: float = 0.0
+) -> LoadReport:
+    """Copy into `model` the tensors of `state_dict` whose name and shape it has.
+
+    The model keeps its own memory, and `state_dict` is not changed. If an error is raised, the model is as it was.
+
+    Args:
+        model: what to fill; not on the `meta` device.
+        state_dict: tensors by name.
+        rename: how names of the checkpoint become names of the model: a dictionary, pairs of a regular expression
+            and its replacement, applied one after the other as `re.sub` does, or a function.
+        min_coverage: the least share of the model's parameters that must be loaded.
+
+    Raises:
+        StateDictError: nothing matches, or less than `min_coverage`; two names become one; a name in `rename` is not
+            there; the model is on `meta`; tensors that the model shares would get different values.
+    """
+    present = model.state_dict()
+    on_meta = [key for key, tensor in present.items() if tensor.is_meta]
+    if on_meta:
+        raise StateDictError(
+            f"{on_meta[0]!r} and {len(on_meta) - 1} others are on the meta device, where nothing can be copied to: "
+            "build the model on the CPU, or use load_without_copying"
+        )
+    new_names = renamed(state_dict, rename)
+    report = compare(model, state_dict, rename=new_names)
+    if not report.loaded:
+        raise StateDictError(f"nothing matches: {_examples(new_names.values(), present)}")
+    if report.coverage < min_coverage:
+        raise StateDictError(
+            f"only {report.coverage:.1%} of the parameters match, {min_coverage:.1%} are asked for\n{report}"
+        )
+    loaded = set(report.loaded)
+    chosen = OrderedDict((new, state_dict[old]) for old, new in new_names.items() if new in loaded)
+    _refuse_conflicts(present, chosen)
+    with torch.no_grad():
+        model.load_state_dict(chosen, strict=False)
+    return report
+
+
+def compare(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Rename = None) -> LoadReport:
+    """The report of `load_matching`, without loading anything."""
+    present, new_names = model.state_dict(), renamed(state_dict, rename)
+    shapes = {new: tuple(state_dict[old].shape) for old, new in new_names.items()}
+    both = [key for key in present if key in shapes]
+    loaded = tuple(key for key in both if shapes[key] == tuple(present[key].shape))
+    parameters = {key: parameter.numel() for key, parameter in model.named_parameters(remove_duplicate=False)}
+    total = sum(parameters.values())
+    return LoadReport(
+        loaded=loaded,
+        missing=tuple(key for key in present if key not in shapes),
+        unexpected=tuple(new for new in shapes if new not in present),
+        mismatched={key: (shapes[key], tuple(present[key].shape)) for key in both if key not in loaded},
+        renamed={old: new for old, new in new_names.items() if old != new},
+        half_loaded=_half_loaded(present, set(loaded)),
+        coverage=sum(parameters.get(key, 0) for key in loaded) / total if total else float(bool(loaded)),
+    )
+
+
+def renamed(state_dict: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
+    """Each name of the checkpoint -> its new name.
+
+    Raises:
+        StateDictError: two names become one, or a dictionary renames what is not there.
+    """
+    if rename is None:
+        rename = {}
+    if isinstance(rename, Mapping):
+        unknown = [old for old in rename if old not in state_dict]
+        if unknown:
+            raise StateDictError(f"rename: the checkpoint has no {unknown[0]!r}; it has {_some(state_dict)}")
+        new_names = {old: rename.get(old, old) for old in state_dict}
+    elif callable(rename):
+        new_names = {old: rename(old) for old in state_dict}
+    else:
+        pairs = tuple(rename)
+        new_names = {old: _substituted(old, pairs) for old in state_dict}
+    for new, count in Counter(new_names.values()).items():
+        if count > 1:
+            olds = [old for old, name in new_names.items() if name == new]
+            raise StateDictError(f"rename: {' and '.join(map(repr, olds))} would both become {new!r}")
+    return new_names
+
+
+def _substituted(name: str, pairs: Iterable[tuple[str, str]]) -> str:
+    for pattern, replacement in pairs:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _half_loaded(present: Mapping[str, Tensor], loaded: set[str]) -> tuple[str, ...]:
+    """Modules of which some parameters or buffers are loaded and others are not; a counter of batches is no matter."""
+    fates = defaultdict(set)
+    for key in present:
+        module, _, leaf = key.rpartition(".")
+        if leaf != "num_batches_tracked":
+            fates[module].add(key in loaded)
+    return tuple(module for module, found in fates.items() if len(found) == 2)
+
+
+def _refuse_conflicts(present: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
+    """Two names of one tensor cannot get two values."""
+    places: dict[tuple, str] = {}
+    for key, tensor in chosen.items():
+        mine = present[key]
+        place = (mine.untyped_storage().data_ptr(), mine.storage_offset(), mine.shape, mine.stride())
+        first = places.setdefault(place, key)
+        if mine.numel() and first != key and not torch.equal(chosen[first], tensor):
+            raise StateDictError(
+                f"the model shares one tensor between {first!r} and {key!r}, and the checkpoint has two"
+            )
+
+
+def _examples(names: Iterable[str], present: Iterable[str]) -> str:
+    return f"the checkpoint has {_some(names)}; the model has {_some(present)}. explain(model, state_dict) says why"
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(map(repr, names[:2])) + (", ..." if len(names) > 2 else "") if names else "nothing"

@@ -1,0 +1,194 @@
+"""Which tensor of a checkpoint is which tensor of a model, if the names do not say."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor, nn
+
+Module = dict[str, tuple[int, ...]]  # leaf, such as "weight" -> shape
+Modules = dict[str, Module]
+
+SAME_NAME = "same name and shapes"
+PREFIX = "same name and shapes but for a prefix"
+ONLY_ONE = "the only one of these shapes"
+ORDER = "by order, among others of these shapes"
+
+
+@dataclass(frozen=True)
+class RenameSuggestion:
+    """What is known of a checkpoint's names.
+
+    Attributes:
+        mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`.
+        why: the same names of the checkpoint -> the evidence, one of four; the last, `ORDER`, is likely, not certain.
+        ambiguous: groups of modules of the checkpoint and of the model with the same shapes, between which nothing
+            decides.
+        unmatched: modules of the checkpoint for whose shapes the model has nothing left.
+    """
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
+    ambiguous: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    unmatched: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"{count} tensors: {reason}" for reason, count in Counter(self.why.values()).items()]
+        lines += [f"ambiguous: {' '.join(mine)} could be {' '.join(yours)}" for mine, yours in self.ambiguous]
+        lines += [f"nothing fits: {' '.join(self.unmatched)}"] * bool(self.unmatched)
+        return "\n".join(lines) or "nothing matches"
+
+
+def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> RenameSuggestion:
+    """Pair the modules of a checkpoint with those of a model by names, shapes and order.
+
+    A module is what shares a name up to the last dot; its shapes are those of all its tensors. Modules of the same
+    name and shapes are paired, then those that differ by a prefix, then those whose shapes occur only once. Order
+    decides among the rest, if all modules of the same kinds follow one another alike on both sides and no other
+    pairing is as good. Where order and name disagree, neither is followed.
+
+    Two modules of the same shapes that were exchanged and renamed cannot be told apart by anybody without running
+    the model: compare outputs after loading.
+    """
+    mine, yours = _modules(state_dict), _modules(model.state_dict())
+    if not _leaves(mine) & _leaves(yours):  # names that say nothing: each tensor on its own
+        mine, yours = _tensors(state_dict), _tensors(model.state_dict())
+    named = {name: name for name in mine if name in yours and _alike(mine[name], yours[name])}
+    ordered = _by_order(mine, yours)
+    disputed = {name for name in named if ordered.get(name, name) != name}
+    disputed |= {name for name, other in ordered.items() if other in disputed}
+    pairs: dict[str, tuple[str, str]] = {}
+    taken: set[str] = set()
+    for reason, found in (
+        (SAME_NAME, named),
+        (PREFIX, _behind_a_prefix(mine, yours)),
+        (ONLY_ONE, _only_ones(mine, yours)),
+        (ORDER, ordered),
+    ):
+        for name, other in found.items():
+            if name not in pairs and other not in taken and name not in disputed:
+                pairs[name] = other, reason
+                taken.add(other)
+    ambiguous, unmatched = _left_over(mine, yours, set(pairs), taken)
+    keys = {_key(name, leaf): (_key(other, leaf), why) for name, (other, why) in pairs.items() for leaf in yours[other]}
+    keys = {key: found for key, found in keys.items() if key in state_dict}
+    return RenameSuggestion(
+        mapping={key: other for key, (other, _) in keys.items()},
+        why={key: why for key, (_, why) in keys.items()},
+        ambiguous=ambiguous,
+        unmatched=unmatched,
+    )
+
+
+def _modules(tensors: Mapping[str, Tensor]) -> Modules:
+    found: Modules = defaultdict(dict)
+    for key, tensor in tensors.items():
+        module, _, leaf = key.rpartition(".")
+        found[module][leaf] = tuple(tensor.shape)
+    return dict(found)
+
+
+def _tensors(tensors: Mapping[str, Tensor]) -> Modules:
+    return {key: {"": tuple(tensor.shape)} for key, tensor in tensors.items()}
+
+
+def _key(module: str, leaf: str) -> str:
+    return ".".join(filter(None, (module, leaf)))
+
+
+def _leaves(modules: Modules) -> set[str]:
+    return {leaf for module in modules.values() for leaf in module}
+
+
+def _signature(module: Module) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Its shapes. A counter of batches is left out: old checkpoints have none."""
+    return frozenset(item for item in module.items() if item[0] != "num_batches_tracked")
+
+
+def _alike(mine: Module, yours: Module) -> bool:
+    return _signature(mine) == _signature(yours)
+
+
+def find_prefix(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[str, str]:
+    """(what all names of the checkpoint have in front of the model's, what the model's have in front of theirs).
+
+    At most one of the two is not empty.
+    """
+    return _prefix(_modules(state_dict), _modules(model.state_dict()))
+
+
+def _prefix(mine: Modules, yours: Modules) -> tuple[str, str]:
+    """The prefix by which most pairs of modules of the same shapes differ, if it is that of two pairs or more."""
+    found: Counter[tuple[str, str]] = Counter()
+    for name, module in mine.items():
+        for other in yours:
+            if name != other and _alike(module, yours[other]):
+                if other and name.endswith(f".{other}"):
+                    found[name.removesuffix(other), ""] += 1
+                elif name and other.endswith(f".{name}"):
+                    found["", other.removesuffix(name)] += 1
+    (best, count) = found.most_common(1)[0] if found else (("", ""), 0)
+    return best if count > 1 or len(mine) == 1 else ("", "")
+
+
+def _behind_a_prefix(mine: Modules, yours: Modules) -> dict[str, str]:
+    """Pairs whose names differ by the prefix; none if the shapes of a pair contradict it."""
+    ours, theirs = _prefix(mine, yours)
+    renamed = {name: theirs + name.removeprefix(ours) for name in mine if name.startswith(ours)}
+    pairs = {name: other for name, other in renamed.items() if other != name and other in yours}
+    return pairs if all(_alike(mine[name], yours[other]) for name, other in pairs.items()) else {}
+
+
+def _only_ones(mine: Modules, yours: Modules) -> dict[str, str]:
+    """Pairs of modules whose shapes nothing else has on either side."""
+    counts = [Counter(map(_signature, modules.values())) for modules in (mine, yours)]
+    theirs = {_signature(module): name for name, module in yours.items()}
+    signatures = {name: _signature(module) for name, module in mine.items()}
+    return {name: theirs[s] for name, s in signatures.items() if all(count[s] == 1 for count in counts)}
+
+
+def _by_order(mine: Modules, yours: Modules) -> dict[str, str]:
+    """Pairs that are in every longest common subsequence of the two lists of shapes; none if it is too short.
+
+    It is long enough if it has as many modules of each kind as the side with fewer of them: then nothing is out of
+    order.
+    """
+    kinds = {signature: i for i, signature in enumerate({_signature(m) for m in [*mine.values(), *yours.values()]})}
+    a, b = (np.array([kinds[_signature(m)] for m in modules.values()], dtype=int) for modules in (mine, yours))
+    ahead, behind = _common(a, b), _common(a[::-1], b[::-1])[::-1, ::-1]
+    best = ahead[-1, -1]
+    if best < sum((Counter(a.tolist()) & Counter(b.tolist())).values()):
+        return {}
+    # the pairs of some longest subsequence, by their place in it; where there is one, all longest ones have it
+    on_a_best = (a[:, None] == b) & (ahead[:-1, :-1] + 1 + behind[1:, 1:] == best)
+    places = defaultdict(list)
+    for i, j in np.argwhere(on_a_best):
+        places[int(ahead[i, j])].append((i, j))
+    names, others = list(mine), list(yours)
+    return {names[found[0][0]]: others[found[0][1]] for found in places.values() if len(found) == 1}
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> np.ndarray:
+    """Length of the longest common subsequence of the first i of `a` and the first j of `b`, at [i, j]."""
+    lengths = np.zeros((len(a) + 1, len(b) + 1), dtype=int)
+    for i, kind in enumerate(a):
+        longer = np.maximum(lengths[i, 1:], lengths[i, :-1] + (kind == b))
+        lengths[i + 1, 1:] = np.maximum.accumulate(longer)
+    return lengths
+
+
+def _left_over(
+    mine: Modules, yours: Modules, paired: set[str], taken: set[str]
+) -> tuple[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...], tuple[str, ...]]:
+    """(groups of the same shapes on both sides, modules of the checkpoint that fit nothing)."""
+    groups: dict = defaultdict(lambda: ([], []))
+    for side, (modules, done) in enumerate(((mine, paired), (yours, taken))):
+        for name in modules:
+            if name not in done:
+                groups[_signature(modules[name])][side].append(name)
+    ambiguous = tuple((tuple(names), tuple(others)) for names, others in groups.values() if names and others)
+    unmatched = tuple(name for names, others in groups.values() if not others for name in names)
+    return ambiguous, unmatched

@@ -1,0 +1,79 @@
+"""From a file to a ready model without reading the weights before they are used."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .errors import StateDictError
+from .reading import read_state_dict
+
+
+def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, verify: bool = False) -> nn.Module:
+    """A model whose parameters are the file itself, mapped into memory.
+
+    `build` runs on the `meta` device, so nothing is allocated or drawn at random, and the tensors of the checkpoint
+    become its parameters (`assign=True`). The operating system reads them when they are first used. What is written
+    to them, by training for instance, stays in memory; the file is not changed, and must stay where it is.
+
+    The model is built here, so no optimizer can hold the parameters that are replaced: make it from what is returned.
+
+    Args:
+        build: makes the model, for instance `torchvision.models.vgg16`.
+        path: a checkpoint with all its tensors, in any format of `read_state_dict`; only zip files and safetensors
+            are mapped, others are read.
+        verify: compare checksums first, which reads the whole file.
+
+    Raises:
+        StateDictError: the file cannot be read; names or shapes differ; the model has buffers that no checkpoint
+            holds; it cannot be built on `meta`.
+    """
+    try:
+        with torch.device("meta"):
+            model = build()
+    except (NotImplementedError, RuntimeError) as error:
+        raise StateDictError("this model computes with tensors while it is built: build it on the CPU") from error
+    homeless = sorted(_not_in_checkpoints(model))
+    if homeless:
+        raise StateDictError(
+            f"the buffer {homeless[0]!r} is in no checkpoint, and would stay on meta: build the model on the CPU and "
+            "load it with load_matching"
+        )
+    tied = _tied(model)
+    state_dict = read_state_dict(path, verify=verify)
+    try:
+        model.load_state_dict(state_dict, assign=True)
+    except RuntimeError as error:
+        raise StateDictError(f"{Path(path).name} does not fit: {error}") from error
+    for names in tied:
+        _tie(model, names)
+    return model
+
+
+def _not_in_checkpoints(model: nn.Module) -> set[str]:
+    return {name for name, _ in model.named_buffers(remove_duplicate=False)} - set(model.state_dict())
+
+
+def _tied(model: nn.Module) -> list[list[str]]:
+    """Names of parameters that are one and the same, which assigning them one by one would part."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    return [found for found in names.values() if len(found) > 1]
+
+
+def _tie(model: nn.Module, names: list[str]) -> None:
+    first = model.get_parameter(names[0])
+    for name in names[1:]:
+        _refuse_other_values(names[0], first, name, model.get_parameter(name))
+        module, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(module), leaf, first)
+
+
+def _refuse_other_values(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    if not torch.equal(tensor, other):
+        raise StateDictError(f"the model shares one tensor between {name!r} and {other_name!r}, the checkpoint has two")

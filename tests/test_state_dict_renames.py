@@ -1,0 +1,241 @@
+"""`suggest_renames` and `explain`, and both from the shell."""
+
+import random
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from helpers.datasets import DATA
+from helpers.models import resnet18, vgg16
+from helpers.state_dict import explain, load_matching, suggest_renames
+from helpers.state_dict.renames import ONLY_ONE, ORDER, PREFIX, SAME_NAME
+
+NAMES = torchvision.models.list_models(module=torchvision.models)
+
+
+def on_meta(name: str) -> nn.Module:
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    # RegNet computes with tensors while it is built
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        return torchvision.models.get_model(name, weights=None, **options)
+
+
+def layers(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+
+
+def test_vgg16_finds_its_place_in_vgg16_bn() -> None:
+    plain, normalized = on_meta("vgg16"), on_meta("vgg16_bn")
+    expected = {
+        f"{mine}.{leaf}": f"{yours}.{leaf}"
+        for mine, yours in zip(layers(plain), layers(normalized), strict=True)
+        for leaf in ("weight", "bias")
+    }
+    suggestion = suggest_renames(normalized, plain.state_dict())
+    assert len(expected) == 32
+    assert suggestion.mapping == expected
+    assert suggestion.ambiguous == suggestion.unmatched == ()
+
+
+def test_the_suggestion_loads_and_computes_the_same_up_to_the_norms() -> None:
+    source, model = vgg16(), vgg16(batch_norm=True)
+    report = load_matching(model, source.state_dict(), rename=suggest_renames(model, source.state_dict()).mapping)
+    assert len(report.loaded) == 32
+    images = torch.randn(2, 3, 64, 64)
+    without_norms = nn.Sequential(*(part for part in model.features if not isinstance(part, nn.BatchNorm2d)))
+    torch.testing.assert_close(without_norms(images), source.features(images))
+
+
+def opaque(keys) -> dict[str, str]:
+    numbers: dict[str, int] = {}
+    split = [key.rpartition(".") for key in keys]
+    return {"".join(parts): f"m{numbers.setdefault(parts[0], len(numbers)):04d}.{parts[2]}" for parts in split}
+
+
+CASES = {  # how names change, whether the order is lost, whether everything can still be found
+    "shuffled": (lambda keys: {key: key for key in keys}, True, True),
+    "renamed": (opaque, False, True),
+    "numbered": (lambda keys: {key: f"t{i}" for i, key in enumerate(keys)}, False, True),
+    "prefixed and shuffled": (lambda keys: {key: f"module.net.{key}" for key in keys}, True, True),
+    "renamed and shuffled": (opaque, True, False),
+    "numbered and shuffled": (lambda keys: {key: f"t{i}" for i, key in enumerate(keys)}, True, False),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_renames_are_recovered_or_called_ambiguous_never_wrong(name) -> None:
+    model = on_meta(name)
+    right = model.state_dict()
+    for change, shuffled, can_be_found in CASES.values():
+        renames = change(right)
+        state_dict = {renames[key]: tensor for key, tensor in right.items()}
+        if shuffled:
+            keys = list(state_dict)
+            random.Random(name).shuffle(keys)
+            state_dict = {key: state_dict[key] for key in keys}
+        suggestion = suggest_renames(model, state_dict)
+        assert all(renames[yours] == mine for mine, yours in suggestion.mapping.items())
+        found_all = len(suggestion.mapping) == len(right)
+        assert found_all or (suggestion.ambiguous and not can_be_found)
+
+
+def test_evidence_is_given_for_each_tensor() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(7, 2))
+    tensors = list(model.state_dict().values())
+    names = ["0.weight", "0.bias", "x.weight", "x.bias", "y.weight", "y.bias", "z.weight", "z.bias"]
+    why = suggest_renames(model, dict(zip(names, tensors, strict=True))).why
+    assert [why[name] for name in names[::2]] == [SAME_NAME, ORDER, ORDER, ONLY_ONE]
+    behind = suggest_renames(model, {f"a.b.{key}": tensor for key, tensor in model.state_dict().items()})
+    assert Counter(behind.why.values()) == {PREFIX: 8}
+    assert "8 tensors: same name and shapes but for a prefix" in repr(behind)
+
+
+def test_names_that_contradict_the_order_are_not_followed() -> None:
+    """A layer was put in front, so all numbers moved on by one."""
+    torch.manual_seed(0)
+    source = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 5, 3))
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), *(nn.Conv2d(conv.in_channels, conv.out_channels, 3) for conv in source))
+    suggestion = suggest_renames(model, source.state_dict())
+    right = {f"{i}.{leaf}": f"{i + 1}.{leaf}" for i in range(4) for leaf in ("weight", "bias")}
+    assert all(right[mine] == yours for mine, yours in suggestion.mapping.items())
+    assert suggestion.ambiguous == ((("1", "2"), ("2", "3")),)
+
+
+def test_too_few_of_a_kind_are_ambiguous_and_too_many_are_named() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+    two = {f"{name}.{leaf}": t for name in "ab" for leaf, t in model[0].state_dict().items()}
+    suggestion = suggest_renames(model, two)
+    assert suggestion.mapping == {}
+    assert suggestion.ambiguous == ((("a", "b"), ("0", "1", "2")),)
+    assert "ambiguous: a b could be 0 1 2" in repr(suggestion)
+    assert suggest_renames(nn.Linear(2, 3), two).unmatched == ("a", "b")
+    assert repr(suggest_renames(nn.Linear(2, 3), {})) == "nothing matches"
+
+
+def cause(model: nn.Module, state_dict) -> str:
+    return "\n".join(explain(model, state_dict).causes)
+
+
+def run_fix(model: nn.Module, state_dict):
+    """The report of running the fix, as a reader would paste it."""
+    namespace = {"model": model, "state_dict": state_dict}
+    exec("from helpers.state_dict import *\n" + explain(model, state_dict).fix, namespace)
+    return namespace.get("report")
+
+
+def test_what_loads_is_said_to_load() -> None:
+    explanation = explain(vgg16(), vgg16().state_dict())
+    assert explanation.causes == ("It loads: all names and shapes are the same.",)
+    assert explanation.fix == "model.load_state_dict(state_dict)"
+
+
+def test_a_nest_and_a_prefix_are_named_and_taken_off() -> None:
+    source, model = resnet18(), resnet18()
+    wrapped = {"epoch": 3, "state_dict": {f"module.{key}": t for key, t in source.state_dict().items()}}
+    assert cause(model, wrapped) == (
+        "The tensors lie one level deeper, under 'state_dict'.\nThe names in the checkpoint have 'module.' in front."
+    )
+    assert run_fix(model, wrapped).coverage == 1
+    assert all(torch.equal(t, source.state_dict()[key]) for key, t in model.state_dict().items())
+
+
+def test_a_prefix_of_the_model_is_put_in_front() -> None:
+    source, model = resnet18(), nn.ModuleDict({"backbone": resnet18()})
+    assert cause(model, source.state_dict()) == "The names in the model have 'backbone.' in front."
+    assert run_fix(model, source.state_dict()).coverage == 1
+
+
+def test_a_prefix_and_another_number_of_classes() -> None:
+    wrapped = {f"net.{key}": t for key, t in resnet18(7).state_dict().items()}
+    said = cause(resnet18(), wrapped)
+    assert "'net.' in front" in said
+    assert "Another number of classes: 7 in the checkpoint, 10 in the model (fc). That layer stays as it is" in said
+    assert run_fix(resnet18(), wrapped).missing == ()
+
+
+def test_other_names_are_paired() -> None:
+    said = cause(vgg16(batch_norm=True), vgg16().state_dict())
+    assert (
+        "Only the model has BatchNorm: features.1, features.11, features.15 and 10 more; they stay as they are." in said
+    )
+    assert len(run_fix(vgg16(batch_norm=True), vgg16().state_dict()).loaded) == 32
+
+
+def test_batch_norm_in_the_checkpoint_only() -> None:
+    assert "Only the checkpoint has BatchNorm" in cause(vgg16(), vgg16(batch_norm=True).state_dict())
+
+
+def test_another_number_of_input_channels() -> None:
+    grey = resnet18()
+    grey.conv1 = nn.Conv2d(1, grey.conv1.out_channels, 7, bias=False)
+    assert cause(grey, resnet18().state_dict()) == (
+        "Another number of input channels: 3 in the checkpoint, 1 in the model (conv1.weight). "
+        "That layer stays as it is."
+    )
+
+
+def test_another_width() -> None:
+    explanation = explain(vgg16(width=0.5), vgg16().state_dict())
+    assert "Another width: most layers of the model have 2 times as many channels." in "\n".join(explanation.causes)
+
+
+def test_kernels_of_tensorflow() -> None:
+    source, model = vgg16(), vgg16()
+    stored = {
+        key: t.permute(2, 3, 1, 0) if t.ndim == 4 else t.T if t.ndim == 2 else t
+        for key, t in source.state_dict().items()
+    }
+    assert "(height, width, in, out)" in cause(model, stored)
+    assert run_fix(model, stored).coverage == 1
+    assert all(torch.equal(t, source.state_dict()[key]) for key, t in model.state_dict().items())
+
+
+def test_convs_that_should_be_linear() -> None:
+    source, model = vgg16(), vgg16()
+    stored = source.state_dict()
+    stored["classifier.0.weight"] = stored["classifier.0.weight"].reshape(256, 128, 2, 2)
+    assert "convs on one side and Linear on the other: classifier.0.weight" in cause(model, stored)
+    assert run_fix(model, stored).coverage == 1
+    assert torch.equal(model.classifier[0].weight, source.classifier[0].weight)
+
+
+def test_old_batch_norms_are_harmless() -> None:
+    old = {key: t for key, t in resnet18().state_dict().items() if "num_batches" not in key}
+    assert cause(resnet18(), old) == "Only the model counts batches in its BatchNorms, which does no harm."
+
+
+def test_another_architecture_is_called_so() -> None:
+    explanation = explain(on_meta("vit_b_16"), resnet18().state_dict())
+    assert explanation.causes[0].startswith("It is another architecture: only ")
+    assert explanation.fix == ""
+    assert explain(vgg16(), {"epoch": 3}).causes == ("There are no tensors in it.",)
+
+
+def shell(*arguments: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "helpers.state_dict", *arguments]
+    done = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_shell_shows_a_checkpoint_and_explains_it(tmp_path) -> None:
+    status, said, _ = shell("data/vgg16_thin.pth")
+    assert status == 0
+    assert said.startswith(
+        "32 tensors, 1,120,474 numbers, from vgg16_thin.pth\n  features.0.weight    (16, 3, 3, 3)  float32"
+    )
+    status, said, _ = shell("data/vgg16_thin.pth", "vgg16")
+    assert "- Another width: most layers of the model have 4 times as many channels." in said
+    assert shell()[0] == 2
+    (tmp_path / "a.pth").write_bytes(b"")
+    assert shell(str(tmp_path / "a.pth")) == (
+        1,
+        "",
+        "a.pth is empty: the download or the copy was cut off, fetch it again\n",
+    )
+    assert shell("data/vgg16_thin.pth", "vgg61")[0] == 1
+    assert shell("nowhere.pth")[0] == 1
