@@ -311,3 +311,71 @@ def test_on_the_way_finds_what_lessons_build_on(monkeypatch) -> None:
     assert [lesson.number for lesson in lessons.on_the_way("03")] == ["03"]
     with pytest.raises(KeyError):
         lessons.on_the_way("05")
+
+
+def small_checkpoint() -> dict[str, torch.Tensor]:
+    shapes = {"module.conv.weight": (4, 3, 2, 5), "module.conv.bias": (4,), "module.fc.weight": (9, 6), "epoch": ()}
+    return {key: torch.zeros(shape) for key, shape in shapes.items()}
+
+
+class Small(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = torch.nn.Conv2d(3, 4, (2, 5)), torch.nn.Linear(6, 7, bias=False)
+
+
+def matched(rules: list[tuple[str, str]]) -> dict[str, int]:
+    """What becomes of how many keys, by plain loops."""
+    mine = {}
+    for key, tensor in small_checkpoint().items():
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        mine[key] = tuple(tensor.shape)
+    yours = {key: tuple(tensor.shape) for key, tensor in Small().state_dict().items()}
+    return {
+        "loaded": sum(mine.get(key) == shape for key, shape in yours.items()),
+        "mismatched": sum(key in mine and mine[key] != shape for key, shape in yours.items()),
+        "missing": sum(key not in mine for key in yours),
+        "unexpected": sum(key not in yours for key in mine),
+    }
+
+
+RULES = {"strip module.": (r"^module\.", ""), "fc is called head": (r"\bfc\b", "head")}
+
+
+def test_the_key_matcher_follows_the_rules_that_are_ticked() -> None:
+    matcher = widgets.KeyMatcher(Small(), small_checkpoint(), RULES)
+    for ticks in np.ndindex(2, 2):
+        for i, ticked in enumerate(ticks):
+            matcher.controls[f"rule_{i}"].value = bool(ticked)
+        counts = matched([rule for rule, ticked in zip(RULES.values(), ticks, strict=True) if ticked])
+        assert ", ".join(f"{count} {kind}" for kind, count in counts.items()) in text(matcher.view.value)
+    said = text(matcher.view.value)
+    assert "2 loaded, 1 mismatched, 0 missing, 1 unexpected; 74.7% of the parameters." in said
+    assert "module.fc.weight\nhead.weight\n\u2260 mismatched: (9, 6) in the checkpoint, (7, 6) in the model" in said
+    assert "module.conv.bias\nconv.bias\n\u2713 loaded" in said
+    assert "epoch\n\u2717 unexpected" in said
+    assert "width: 75%" in matcher.view.value
+
+
+def test_the_key_matcher_hides_what_is_loaded_and_says_what_is_renamed_in_vain() -> None:
+    matcher = widgets.KeyMatcher(Small(), small_checkpoint(), RULES)
+    matcher.controls["rule_1"].value = True
+    assert "module.fc.weight\n\u2717 unexpected: renamed to module.head.weight" in text(matcher.view.value)
+    assert "conv.bias\n? missing" in text(matcher.view.value)
+    matcher.controls["rule_0"].value = matcher.controls["hide_loaded"].value = True
+    assert "2 loaded" in text(matcher.view.value)
+    assert "conv.bias" not in text(matcher.view.value)
+
+
+def test_the_key_matcher_shows_why_rules_clash_and_changes_neither_side() -> None:
+    model, checkpoint = Small(), small_checkpoint()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    matcher = widgets.KeyMatcher(model, checkpoint, {"one name for all": ("weight|bias", "x")})
+    matcher.controls["rule_0"].value = True
+    said = text(matcher.view.value)
+    assert (
+        said == "StateDictError: rename: 'module.conv.weight' and 'module.conv.bias' would both become 'module.conv.x'"
+    )
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert checkpoint.keys() == small_checkpoint().keys()

@@ -1,6 +1,7 @@
 """Every interactive a lesson shows. `interactive.py` says how one is made."""
 
+from .key_matcher import KeyMatcher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
 
-__all__ = ["EXCHANGED", "STORED", "WANTED", "LessonMap", "NetworkExplorer"]
+__all__ = ["EXCHANGED", "STORED", "WANTED", "KeyMatcher", "LessonMap", "NetworkExplorer"]

@@ -141,3 +141,9 @@ def beside(*parts: str) -> str:
     """Parts side by side, below one another where there is no room."""
     inner = "".join(f"<div>{part}</div>" for part in parts)
     return f'<div style="display: flex; flex-wrap: wrap; gap: 1.5em; align-items: center">{inner}</div>'
+
+
+def bar(share: float) -> str:
+    """A bar that is filled to a share between 0 and 1. What it shows must also be said in words."""
+    filled = f'<div style="width: {share:.0%}; height: 4px; background: var(--jp-success-color1, #388e3c)"></div>'
+    return f'<div aria-hidden="true" style="background: var(--jp-border-color2, #bdbdbd)">{filled}</div>'

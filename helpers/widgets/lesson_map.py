@@ -9,7 +9,7 @@ import ipywidgets
 
 from .. import progress
 from ..lessons import LESSONS, Lesson, on_the_way
-from .interactive import Interactive, table
+from .interactive import Interactive, bar, table
 
 LINK = "color: var(--jp-content-link-color, #1976d2); text-decoration: underline"
 DONE, OPEN = "\u2713", "\u25cb"  # a tick and a ring
@@ -76,10 +76,5 @@ def _row(lesson: Lesson, passed: AbstractSet[str]) -> tuple[str, ...]:
     link = f'<a href="{lesson.notebook}" target="_blank" rel="noopener" style="{LINK}">{title}</a>'
     numbers = lesson.exercises
     marks = " ".join(f"{DONE if number in passed else OPEN}&nbsp;{number}" for number in numbers)
-    bar = _bar(sum(number in passed for number in numbers) / max(len(numbers), 1))
-    return link, escape(lesson.question), str(lesson.minutes), ", ".join(lesson.needs), marks + bar
-
-
-def _bar(share: float) -> str:
-    filled = f'<div style="width: {share:.0%}; height: 4px; background: var(--jp-success-color1, #388e3c)"></div>'
-    return f'<div aria-hidden="true" style="background: var(--jp-border-color2, #bdbdbd)">{filled}</div>'
+    filled = bar(sum(number in passed for number in numbers) / max(len(numbers), 1))
+    return link, escape(lesson.question), str(lesson.minutes), ", ".join(lesson.needs), marks + filled
