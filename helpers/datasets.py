@@ -62,6 +62,16 @@ def vgg16_mat(real: bool = False) -> Path:
     )
 
 
+def vgg16_pth(real: bool = False) -> Path:
+    """A VGG16 as a PyTorch checkpoint: the shipped `vgg16_thin.pth`, or torchvision's ImageNet weights (553 MB).
+
+    The real ones are fetched at the first call and kept. The checksum is the one in the name of the file.
+    """
+    if not real:
+        return DATA / "vgg16_thin.pth"
+    return fetch("https://download.pytorch.org/models/vgg16-397923af.pth", sha256="397923af")
+
+
 def _load(name: str, *keys: str) -> tuple[Tensor, ...]:
     with np.load(DATA / name) as arrays:
         return tuple(torch.from_numpy(arrays[key]) for key in keys)

@@ -24,7 +24,7 @@ def cache_folder() -> Path:
     return Path(base) / "pretrained-weights-workbook"
 
 
-def fetch(url: str, *, md5: str, folder: Path | None = None) -> Path:
+def fetch(url: str, *, md5: str = "", sha256: str = "", folder: Path | None = None) -> Path:
     """The path of the file at `url`, downloaded if it is not in the cache yet.
 
     An interrupted download leaves `<name>.part`; the next call asks the server for the rest of it only. The file
@@ -33,11 +33,16 @@ def fetch(url: str, *, md5: str, folder: Path | None = None) -> Path:
     Args:
         url: what to fetch; its last part is the name of the file.
         md5: the checksum its authors publish. It guards against damage, not against forgery.
+        sha256: the same, or its beginning, if that is what they publish; PyTorch puts it into the name of the file.
         folder: where to keep it; by default `cache_folder()`.
 
     Raises:
+        ValueError: neither checksum is given.
         DownloadError: no connection, the server refused, it broke off, or the checksum differs.
     """
+    kind, expected = ("md5", md5) if md5 else ("sha256", sha256)
+    if not expected:
+        raise ValueError("a checksum is needed: md5 or sha256")
     path = (folder or cache_folder()) / url.rsplit("/", 1)[-1]
     if path.is_file():
         return path
@@ -46,15 +51,15 @@ def fetch(url: str, *, md5: str, folder: Path | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         while not _download(url, part):  # a server may send less than was asked for
             pass
-        found = _md5(part)
-        if found == md5:
+        found = _digest(part, kind)
+        if found.startswith(expected):
             part.replace(path)
             return path
         part.unlink()
     except (OSError, http.client.HTTPException, ValueError) as error:
         kept = f"{part.stat().st_size:,} bytes are kept" if part.is_file() else "nothing had arrived"
         raise DownloadError(f"{url}: {type(error).__name__}: {error}; {kept}, run this again to go on") from error
-    raise DownloadError(f"{url}: its md5 is {found}, expected {md5}; the file was removed, run this again")
+    raise DownloadError(f"{url}: its {kind} is {found}, expected {expected}; the file was removed, run this again")
 
 
 def _download(url: str, part: Path) -> bool:
@@ -100,6 +105,6 @@ def _show_progress(name: str, done: int, total: int) -> None:
     sys.stdout.flush()
 
 
-def _md5(path: Path) -> str:
+def _digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()

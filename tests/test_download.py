@@ -120,6 +120,15 @@ def test_a_wrong_checksum_removes_the_file(server, tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_beginning_of_a_sha256_will_do(server, tmp_path) -> None:
+    right = hashlib.sha256(CONTENT).hexdigest()
+    assert fetch(server.url, sha256=right[:8], folder=tmp_path / "a").read_bytes() == CONTENT
+    with pytest.raises(DownloadError, match=f"its sha256 is {right}, expected {right[1:9]}"):
+        fetch(server.url, sha256=right[1:9], folder=tmp_path / "b")
+    with pytest.raises(ValueError, match="a checksum is needed"):
+        fetch(server.url, folder=tmp_path / "c")
+
+
 def test_no_file_and_no_server_are_clear_errors(server, tmp_path) -> None:
     with pytest.raises(DownloadError, match=r"HTTP Error 404.*nothing had arrived"):
         fetch(server.url + "x", md5=MD5, folder=tmp_path)

@@ -379,3 +379,38 @@ def test_the_key_matcher_shows_why_rules_clash_and_changes_neither_side() -> Non
     )
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
     assert checkpoint.keys() == small_checkpoint().keys()
+
+
+def clinic() -> widgets.CheckpointClinic:
+    model = Small()
+    plain = model.state_dict()
+    nested = {"epoch": 3, "state_dict": {f"module.{key}": tensor for key, tensor in plain.items()}}
+    return widgets.CheckpointClinic(model, {"plain": plain, "<nested>": nested})
+
+
+def test_the_clinic_shows_keys_first_and_the_diagnosis_when_asked() -> None:
+    shown = clinic()
+    assert text(shown.view.value).endswith("conv.weight (4, 3, 2, 5)\nconv.bias (4,)\nhead.weight (7, 6)")
+    shown.controls["checkpoint"].value = "<nested>"
+    said = text(shown.view.value)
+    assert (
+        "epoch = 3\nstate_dict:\n\u2003module.conv.weight (4, 3, 2, 5)\n\u2003module.conv.bias (4,)\n... and 1 more"
+        in said
+    )
+    assert "prefix" not in said
+    assert "in front" not in said
+    shown.controls["diagnosis"].value = True
+    said = text(shown.view.value)
+    assert "The tensors lie one level deeper, under 'state_dict'." in said
+    assert "The names in the checkpoint have 'module.' in front." in said
+
+
+def test_the_lines_of_the_clinic_load_the_checkpoint() -> None:
+    shown = clinic()
+    source = {key: torch.randn_like(tensor) for key, tensor in shown.model.state_dict().items()}
+    shown.checkpoints["<nested>"]["state_dict"] = {f"module.{key}": tensor for key, tensor in source.items()}
+    drawn = shown.draw(checkpoint="<nested>", diagnosis=True)
+    (lines,) = re.findall(r"<pre>(.*?)</pre>", drawn, flags=re.S)
+    namespace = {"model": shown.model, "state_dict": shown.checkpoints["<nested>"]}
+    exec("from helpers.state_dict import *\n" + html.unescape(lines), namespace)
+    assert all(torch.equal(tensor, source[key]) for key, tensor in shown.model.state_dict().items())

@@ -7,7 +7,7 @@ import dis
 import linecache
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,13 @@ class Exercise:
     praise: str
 
 
-def call(function: Any, *inputs: Any, case: str = "", crashes: Sequence[tuple[str, str]] = ()) -> Any:
+def call(
+    function: Any,
+    *inputs: Any,
+    case: str = "",
+    crashes: Sequence[tuple[str, str]] = (),
+    may_change: Collection[int] = (),
+) -> Any:
     """What the learner's function returns for copies of `inputs`.
 
     Args:
@@ -47,6 +53,7 @@ def call(function: Any, *inputs: Any, case: str = "", crashes: Sequence[tuple[st
         inputs: what to call it with.
         case: how messages call these inputs, for instance "for a kernel (2, 3, 4)".
         crashes: pairs of a part of an error message and the likely cause of that error.
+        may_change: positions of inputs that the exercise asks to change.
 
     Raises:
         NotAttempted: it is no answer yet: the stub, or a part of it is still `...`.
@@ -73,7 +80,8 @@ def call(function: Any, *inputs: Any, case: str = "", crashes: Sequence[tuple[st
         if _is_stub(function):
             raise NotAttempted
         raise NotYet("your function returns None.\nLikely cause: the `return` is missing.")
-    if not all(_same(before, after) for before, after in zip(inputs, given, strict=True)):
+    pairs = enumerate(zip(inputs, given, strict=True))
+    if not all(_same(before, after) for i, (before, after) in pairs if i not in may_change):
         raise NotYet(
             "your function changes what it was given.\nLikely cause: an in-place operation such as `*=`, "
             "`+=` or `copy_` on an argument; work on a copy."

@@ -1,0 +1,168 @@
+"""Lesson 02: the exercises on state_dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .feedback import Exercise, NotYet, call
+
+
+def small(seed: int) -> nn.Sequential:
+    """Every dimension another, with buffers that have moved."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.Linear(6, 7))
+    with torch.no_grad():
+        model[1].running_mean.normal_()
+        model[1].running_var.uniform_(1, 2)
+    return model
+
+
+def verify_snapshot(answer: Any) -> None:
+    """2.1 `snapshot(model) -> dict of tensors`."""
+    model = small(0)
+    got = call(answer, model)
+    expected = model.state_dict()
+    buffers = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
+    _compare_dicts(got, expected, "the snapshot", buffers)
+
+    def take_and_train(trained: nn.Module) -> tuple[Any, list[str]]:
+        taken = answer(trained)
+        before = {key: tensor.clone() for key, tensor in taken.items()}
+        tensors = trained.state_dict()
+        for tensor in tensors.values():
+            tensor += 1
+        return [key for key in before if not torch.equal(taken[key], before[key])]
+
+    moved = take_and_train(model)
+    if moved:
+        raise NotYet(
+            f"after the model was trained, {len(moved)} of {len(expected)} tensors of the snapshot have moved along, "
+            f"{moved[0]!r} first.\nLikely cause: state_dict() hands out the model's own memory; dict() and copy.copy "
+            "copy the dictionary only. Clone the tensors."
+        )
+
+
+def verify_unwrap(answer: Any) -> None:
+    """2.2 `unwrap(checkpoint) -> flat dict`."""
+    tensors = {"conv.weight": torch.ones(2, 3), "head.module.bias": torch.zeros(4)}
+    prefixed = {f"module.{key}": tensor for key, tensor in tensors.items()}
+    cases = {
+        "nested and prefixed": {"epoch": 5, "state_dict": prefixed},
+        "nested only": {"state_dict": tensors, "epoch": 5},
+        "prefixed only": prefixed,
+        "flat already": tensors,
+    }
+    causes = {
+        "state_dict": "the tensors lie one level deeper.",
+        "epoch": "the tensors lie one level deeper, and what lies beside them is none.",
+        "module.conv.weight": "the prefix is still there.",
+        "head.bias": "replace() takes away `module.` in the middle, too; removeprefix() does not.",
+        "ight": "key[7:] cuts off seven letters even where there is no prefix; use removeprefix().",
+    }
+    for case, checkpoint in cases.items():
+        got = call(answer, checkpoint, case=f"for a checkpoint that is {case}", crashes=CRASHES)
+        _compare_dicts(got, tensors, f"for a checkpoint that is {case}, the result", {}, causes)
+
+
+CRASHES = [
+    ("'state_dict'", "not every checkpoint is nested; look whether the key is there."),
+    ("'int' object", "beside the tensors lies `epoch`; take what is under 'state_dict' first."),
+]
+
+
+def verify_copy(answer: Any) -> None:
+    """2.3 `copied(target, source) -> target`."""
+    source, target = small(1), small(2)
+    target[0].weight.requires_grad_(False)
+    # `call` hands over copies; in plain lists, the copies of these come along
+    target.own, target.other = list(target.parameters()), [source]
+    got = call(answer, target, source, may_change=[0])
+    if not isinstance(got, nn.Module):
+        raise NotYet(f"return the target, not a {type(got).__name__}.")
+    if not hasattr(got, "own"):
+        raise NotYet("this is not the target that was given.\nLikely cause: a copy of the source is returned.")
+    buffers = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
+    _compare_dicts(got.state_dict(), source.state_dict(), "the target", buffers)
+    with torch.no_grad():
+        for tensor in got.state_dict().values():
+            tensor += 1
+    right, left = source.state_dict(), got.other[0].state_dict()
+    moved = [key for key in right if not torch.equal(left[key], right[key])]
+    if moved:
+        raise NotYet(
+            f"when the target was trained, {len(moved)} tensors of the source moved along, {moved[0]!r} first.\n"
+            "Likely cause: `.data =` and assign=True make both share one memory; copy_ and load_state_dict copy."
+        )
+    if not all(a is b for a, b in zip(got.own, got.parameters(), strict=True)):
+        raise NotYet(
+            "the target has new parameters, which an optimizer that was made before does not know.\n"
+            "Likely cause: nn.Parameter(...) or assign=True; copy into those it has."
+        )
+
+
+def _compare_dicts(
+    got: Any,
+    expected: Mapping[str, Tensor],
+    what: str,
+    missing: Mapping[str, str],
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """`NotYet` at the first name or value that differs.
+
+    Args:
+        got: what the learner made.
+        expected: what is right.
+        what: how the message calls it.
+        missing: a part of a name that is missing or has other numbers -> the likely cause.
+        extra: a name that should not be there -> the likely cause.
+    """
+    if not isinstance(got, Mapping):
+        raise NotYet(f"{what} should be a dictionary, but is a {type(got).__name__}.")
+    for key in got:
+        if key not in expected:
+            raise NotYet(f"{what} has {key!r}, which should not be there.{_because((extra or {}).get(key))}")
+    for key, tensor in expected.items():
+        because = _because(next((cause for part, cause in missing.items() if part in key), None))
+        if key not in got:
+            raise NotYet(f"{what} lacks {key!r}.{because}")
+        if not isinstance(got[key], Tensor) or got[key].shape != tensor.shape or not torch.equal(got[key], tensor):
+            raise NotYet(f"{what} has other numbers in {key!r}.{because}")
+
+
+def _because(cause: str | None) -> str:
+    return f"\nLikely cause: {cause}" if cause else ""
+
+
+EXERCISES = {
+    "2.1": Exercise(
+        verify_snapshot,
+        (
+            "model.state_dict() has all names and tensors, buffers too; but the tensors are the model's own.",
+            "tensor.clone() is a copy with memory of its own.",
+            "{key: tensor.clone() for key, tensor in model.state_dict().items()}",
+        ),
+        "the best weights stay the best, however long training goes on.",
+    ),
+    "2.2": Exercise(
+        verify_unwrap,
+        (
+            "Two steps: take what lies under 'state_dict' if that key is there, then take the prefix off each name.",
+            "checkpoint.get('state_dict', checkpoint) is the checkpoint itself if the key is missing.",
+            "'module.a'.removeprefix('module.') is 'a', and 'a'.removeprefix('module.') is 'a'.",
+        ),
+        "it takes off what is there, and leaves alone what is not.",
+    ),
+    "2.3": Exercise(
+        verify_copy,
+        (
+            "Which methods of a module give and take all its tensors by name?",
+            "load_state_dict copies into the tensors that are there; `.data =` replaces their memory.",
+            "target.load_state_dict(source.state_dict()), then return target.",
+        ),
+        "two networks with equal numbers and separate memories.",
+    ),
+}

@@ -1,0 +1,116 @@
+"""The checks of lesson 02 on stubs, right answers and named mistakes."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.exercises import check
+
+
+def outcome(exercise: str, answer) -> tuple[str, str]:
+    feedback = check(exercise, answer)
+    return feedback.kind, feedback.text
+
+
+@pytest.mark.parametrize("exercise", ["2.1", "2.2", "2.3"])
+@pytest.mark.parametrize("stub", [..., None, lambda *inputs: ..., lambda *inputs: None])
+def test_stubs_are_not_attempted(exercise, stub) -> None:
+    assert outcome(exercise, stub)[0] == "not attempted"
+
+
+def filled(target: nn.Module, source: nn.Module) -> nn.Module:
+    target.load_state_dict(source.state_dict())
+    return target
+
+
+def copied_one_by_one(target: nn.Module, source: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for mine, theirs in zip(target.state_dict().values(), source.state_dict().values(), strict=True):
+            mine.copy_(theirs)
+    return target
+
+
+RIGHT = [
+    ("2.1", lambda model: copy.deepcopy(model.state_dict())),
+    ("2.1", lambda model: {key: tensor.clone() for key, tensor in model.state_dict().items()}),
+    ("2.2", lambda c: {key.removeprefix("module."): t for key, t in c.get("state_dict", c).items()}),
+    ("2.2", lambda c: {k[7:] if k.startswith("module.") else k: t for k, t in c.get("state_dict", c).items()}),
+    ("2.3", filled),
+    ("2.3", copied_one_by_one),
+]
+
+
+@pytest.mark.parametrize(("exercise", "answer"), RIGHT)
+def test_right_answers_pass(exercise, answer) -> None:
+    assert outcome(exercise, answer)[0] == "passed"
+
+
+def shares_data(target: nn.Module, source: nn.Module) -> nn.Module:
+    filled(target, source)
+    for mine, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        mine.data = theirs.data
+    return target
+
+
+def assigns(target: nn.Module, source: nn.Module) -> nn.Module:
+    target.load_state_dict(source.state_dict(), assign=True)
+    return target
+
+
+def makes_parameters(target: nn.Module, source: nn.Module) -> nn.Module:
+    filled(target, source)
+    target[2].weight = nn.Parameter(source[2].weight.detach().clone())
+    return target
+
+
+def only_parameters(target: nn.Module, source: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for mine, theirs in zip(target.parameters(), source.parameters(), strict=True):
+            mine.copy_(theirs)
+    return target
+
+
+def backwards(target: nn.Module, source: nn.Module) -> nn.Module:
+    source.load_state_dict(target.state_dict())
+    return target
+
+
+WRONG = [
+    ("2.1", lambda model: model.state_dict(), "hands out the model's own memory"),
+    ("2.1", lambda model: dict(model.state_dict()), "hands out the model's own memory"),
+    ("2.1", lambda model: copy.copy(model.state_dict()), "hands out the model's own memory"),
+    ("2.1", lambda model: {k: p.detach().clone() for k, p in model.named_parameters()}, "buffers are missing"),
+    ("2.1", lambda model: list(model.state_dict().values()), "should be a dictionary, but is a list"),
+    ("2.1", lambda model: {k: t * 0 for k, t in model.state_dict().items()}, "other numbers in '0.weight'"),
+    ("2.2", lambda c: c, "one level deeper"),
+    ("2.2", lambda c: c["state_dict"], "the prefix is still there"),
+    ("2.2", lambda c: c.get("state_dict", c), "the prefix is still there"),
+    (
+        "2.2",
+        lambda c: {k.replace("module.", ""): t for k, t in c.get("state_dict", c).items()},
+        "removeprefix() does not",
+    ),
+    ("2.2", lambda c: {k[7:]: t for k, t in c.get("state_dict", c).items()}, "key[7:] cuts off seven letters"),
+    (
+        "2.2",
+        lambda c: {k.removeprefix("module."): t for k, t in c["state_dict"].items()},
+        "not every checkpoint is nested",
+    ),
+    ("2.3", shares_data, "`.data =` and assign=True"),
+    ("2.3", assigns, "`.data =` and assign=True"),
+    ("2.3", makes_parameters, "new parameters, which an optimizer"),
+    ("2.3", only_parameters, "buffers are missing"),
+    ("2.3", backwards, "changes what it was given"),
+    ("2.3", lambda target, source: copy.deepcopy(source), "not the target that was given"),
+    ("2.3", lambda target, source: source.state_dict(), "return the target, not a"),
+    ("2.3", lambda target, source: target, "other numbers in '0.weight'"),
+]
+
+
+@pytest.mark.parametrize(("exercise", "answer", "cause"), WRONG)
+def test_wrong_answers_are_told_why(exercise, answer, cause) -> None:
+    kind, text = outcome(exercise, answer)
+    assert kind == "not yet"
+    assert cause in text
