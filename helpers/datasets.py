@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +66,21 @@ def vgg16_mat(real: bool = False) -> Path:
 def vgg16_pth(real: bool = False) -> Path:
     """A VGG16 as a PyTorch checkpoint: the shipped `vgg16_thin.pth`, or torchvision's ImageNet weights (553 MB).
 
-    The real ones are fetched at the first call and kept. The checksum is the one in the name of the file.
+    The real ones are fetched at the first call, compared with the checksum in the name of the file, and kept. If they
+    come in the format that PyTorch wrote before version 1.6, which cannot be mapped into memory and has no checksums
+    inside, they are saved once more beside it.
     """
     if not real:
         return DATA / "vgg16_thin.pth"
-    return fetch("https://download.pytorch.org/models/vgg16-397923af.pth", sha256="397923af")
+    fetched = fetch("https://download.pytorch.org/models/vgg16-397923af.pth", sha256="397923af")
+    if zipfile.is_zipfile(fetched):
+        return fetched
+    path = fetched.with_name("vgg16-397923af-zip.pth")
+    if not path.exists():
+        part = path.with_suffix(".part")
+        torch.save(torch.load(fetched, map_location="cpu", weights_only=True), part)
+        part.replace(path)
+    return path
 
 
 def _load(name: str, *keys: str) -> tuple[Tensor, ...]:

@@ -49,6 +49,14 @@ LESSONS = (
         minutes=90,
         needs=("00",),
     ),
+    Lesson(
+        "02",
+        "02_load_state_dict.ipynb",
+        "Load all of a state_dict",
+        "My checkpoint does not load, or loads and computes nonsense. What is in it, and which lines are wrong?",
+        minutes=75,
+        needs=("01",),
+    ),
 )
 
 

@@ -237,3 +237,31 @@ def test_models_that_would_be_left_half_on_meta_are_refused(tmp_path, build, mes
     torch.save(OrderedDict(Net().state_dict()), tmp_path / "a.pth")
     with pytest.raises(StateDictError, match=f"(?s){message}"):
         load_without_copying(build, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: t.to_sparse(), "sparse, quantized or on meta"),
+        (lambda t: t.to("meta"), "sparse, quantized or on meta"),
+        (lambda t: t.to(torch.complex64), "complex"),
+    ],
+)
+def test_what_cannot_be_copied_is_refused_before_anything_is(spoil, message) -> None:
+    model, state_dict = Net(), Net().state_dict()
+    before = snapshot(model)
+    state_dict["head.weight"] = spoil(state_dict["head.weight"])
+    with pytest.raises(StateDictError, match=f"'head.weight' is {message}"):
+        load_matching(model, state_dict)
+    assert_equal(model.state_dict(), before)
+
+
+def test_a_prefix_that_the_model_has_itself_stays(tmp_path) -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.Linear(2, 3)
+
+    source = Outer()
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    assert torch.equal(load_without_copying(Outer, tmp_path / "a.pth").model.weight, source.model.weight)

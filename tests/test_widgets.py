@@ -252,13 +252,17 @@ def test_names_are_escaped() -> None:
     assert "&lt;k&gt; &lt;v&gt;" in layer_html(conv, WANTED)
 
 
+MINUTES = sum(lesson.minutes for lesson in lessons.LESSONS)
+EXERCISES = sum(len(lesson.exercises) for lesson in lessons.LESSONS)
+
+
 def test_the_map_lists_all_lessons_with_what_is_passed() -> None:
     said = text(map_html("", {"1.2", "1.4", "0.7"}))
     for lesson in lessons.LESSONS:
         assert f"{lesson.number} {lesson.title}\n{lesson.question}\n{lesson.minutes}\n" in said
     assert "\n\u25cb\xa00.1\n" in said
     assert "\u25cb\xa01.1 \u2713\xa01.2 \u25cb\xa01.3 \u2713\xa01.4" in said
-    assert "2 of 5 exercises are passed; 100 minutes in lessons not finished." in said
+    assert f"2 of {EXERCISES} exercises are passed; {MINUTES} minutes in lessons not finished." in said
 
 
 def test_the_map_shows_the_way_to_a_lesson_and_what_is_left_of_it() -> None:
@@ -268,7 +272,7 @@ def test_the_map_shows_the_way_to_a_lesson_and_what_is_left_of_it() -> None:
 
 
 def test_bars_are_as_long_as_the_share_that_is_passed() -> None:
-    assert re.findall(r"width: (\d+%)", map_html("", {"1.2", "1.4", "1.1"})) == ["0%", "75%"]
+    assert re.findall(r"width: (\d+%)", map_html("", {"1.2", "1.4", "1.1"}))[:2] == ["0%", "75%"]
 
 
 def test_the_map_looks_again_and_asks_before_it_forgets(tmp_path, monkeypatch) -> None:
@@ -276,9 +280,9 @@ def test_the_map_looks_again_and_asks_before_it_forgets(tmp_path, monkeypatch) -
     lesson_map = widgets.LessonMap()
     look, forget = lesson_map.bar.children[1:]
     progress.record("0.1")
-    assert "0 of 5" in lesson_map.view.value
+    assert f"0 of {EXERCISES}" in lesson_map.view.value
     look.click()
-    assert "1 of 5" in lesson_map.view.value
+    assert f"1 of {EXERCISES}" in lesson_map.view.value
     forget.click()
     assert (forget.description, progress.passed()) == (REALLY, {"0.1"})
     look.click()
@@ -286,7 +290,7 @@ def test_the_map_looks_again_and_asks_before_it_forgets(tmp_path, monkeypatch) -
     forget.click()
     forget.click()
     assert (forget.description, progress.passed()) == (FORGET, frozenset())
-    assert "0 of 5" in lesson_map.view.value
+    assert f"0 of {EXERCISES}" in lesson_map.view.value
 
 
 def test_what_cannot_be_forgotten_is_said(tmp_path, monkeypatch) -> None:
@@ -394,7 +398,7 @@ def test_the_clinic_shows_keys_first_and_the_diagnosis_when_asked() -> None:
     shown.controls["checkpoint"].value = "<nested>"
     said = text(shown.view.value)
     assert (
-        "epoch = 3\nstate_dict:\n\u2003module.conv.weight (4, 3, 2, 5)\n\u2003module.conv.bias (4,)\n... and 1 more"
+        "epoch = 3\nstate_dict:\n\u2003module.conv.weight (4, 3, 2, 5)\n\u2003module.conv.bias (4,)\n\u2003module.head"
         in said
     )
     assert "prefix" not in said
@@ -403,6 +407,9 @@ def test_the_clinic_shows_keys_first_and_the_diagnosis_when_asked() -> None:
     said = text(shown.view.value)
     assert "The tensors lie one level deeper, under 'state_dict'." in said
     assert "The names in the checkpoint have 'module.' in front." in said
+    shown.controls["checkpoint"].value = "plain"
+    assert not shown.controls["diagnosis"].value
+    assert "It loads" not in text(shown.view.value)
 
 
 def test_the_lines_of_the_clinic_load_the_checkpoint() -> None:

@@ -79,6 +79,8 @@ def call(
     if answer is None:
         if _is_stub(function):
             raise NotAttempted
+        if case:
+            raise NotYet(f"{case}, your function returns None.\nLikely cause: the `return` is missing, or not reached.")
         raise NotYet("your function returns None.\nLikely cause: the `return` is missing.")
     pairs = enumerate(zip(inputs, given, strict=True))
     if not all(_same(before, after) for i, (before, after) in pairs if i not in may_change):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,8 +27,9 @@ def verify_snapshot(answer: Any) -> None:
     model = small(0)
     got = call(answer, model)
     expected = model.state_dict()
-    buffers = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
-    _compare_dicts(got, expected, "the snapshot", buffers)
+    if isinstance(got, nn.Module):
+        raise NotYet("the snapshot should be a dictionary, but is a model.\nLikely cause: take its state_dict().")
+    _compare_dicts(got, expected, "the snapshot", BUFFERS)
 
     def take_and_train(trained: nn.Module) -> tuple[Any, list[str]]:
         taken = answer(trained)
@@ -41,27 +43,35 @@ def verify_snapshot(answer: Any) -> None:
     if moved:
         raise NotYet(
             f"after the model was trained, {len(moved)} of {len(expected)} tensors of the snapshot have moved along, "
-            f"{moved[0]!r} first.\nLikely cause: state_dict() hands out the model's own memory; dict() and copy.copy "
-            "copy the dictionary only. Clone the tensors."
+            f"{moved[0]!r} first.\nLikely cause: state_dict() hands out the model's own memory; dict(), copy.copy, "
+            "detach() and cpu() copy no numbers. Clone the tensors."
         )
 
 
 def verify_unwrap(answer: Any) -> None:
     """2.2 `unwrap(checkpoint) -> flat dict`."""
-    tensors = {"conv.weight": torch.ones(2, 3), "head.module.bias": torch.zeros(4)}
+    tensors = {"layer1.weight": torch.ones(2, 3), "encoder.module.bias": torch.zeros(4), "modules.bias": torch.ones(5)}
     prefixed = {f"module.{key}": tensor for key, tensor in tensors.items()}
+    mixed = {f"module.{key}" if "1" in key else key: tensor for key, tensor in tensors.items()}
     cases = {
         "nested and prefixed": {"epoch": 5, "state_dict": prefixed},
         "nested only": {"state_dict": tensors, "epoch": 5},
         "prefixed only": prefixed,
         "flat already": tensors,
+        "prefixed in part": mixed,
     }
+    stripped = "strip() and lstrip() take away letters, not a word; use removeprefix()."
     causes = {
         "state_dict": "the tensors lie one level deeper.",
         "epoch": "the tensors lie one level deeper, and what lies beside them is none.",
-        "module.conv.weight": "the prefix is still there.",
-        "head.bias": "replace() takes away `module.` in the middle, too; removeprefix() does not.",
-        "ight": "key[7:] cuts off seven letters even where there is no prefix; use removeprefix().",
+        "module.layer1.weight": "the prefix is still there, on this name at least.",
+        "encoder.bias": "replace() takes away `module.` in the middle, too; removeprefix() does not.",
+        "weight": "key[7:] cuts off seven letters even where there is no prefix; use removeprefix().",
+        "ayer1.weight": stripped,
+        "ncoder.module.bias": stripped,
+        ".layer1.weight": "the dot belongs to the prefix.",
+        "bias": "split() cuts at every `module.`, and you took the last part; use removeprefix().",
+        "encoder.": "split() cuts at every `module.`; use removeprefix().",
     }
     for case, checkpoint in cases.items():
         got = call(answer, checkpoint, case=f"for a checkpoint that is {case}", crashes=CRASHES)
@@ -77,31 +87,35 @@ CRASHES = [
 def verify_copy(answer: Any) -> None:
     """2.3 `copied(target, source) -> target`."""
     source, target = small(1), small(2)
-    target[0].weight.requires_grad_(False)
-    # `call` hands over copies; in plain lists, the copies of these come along
-    target.own, target.other = list(target.parameters()), [source]
-    got = call(answer, target, source, may_change=[0])
+    call(answer, target, source, crashes=IN_PLACE, may_change=[0, 1])
+    before, parameters = copy.deepcopy(source.state_dict()), list(target.parameters())
+    got = answer(target, source)
+    if any(not torch.equal(before[key], tensor) for key, tensor in source.state_dict().items()):
+        raise NotYet("the source has changed.\nLikely cause: source and target are exchanged.")
     if not isinstance(got, nn.Module):
-        raise NotYet(f"return the target, not a {type(got).__name__}.")
-    if not hasattr(got, "own"):
-        raise NotYet("this is not the target that was given.\nLikely cause: a copy of the source is returned.")
-    buffers = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
-    _compare_dicts(got.state_dict(), source.state_dict(), "the target", buffers)
+        because = _because("load_state_dict returns a report, not the model." if "Keys" in type(got).__name__ else None)
+        raise NotYet(f"return the target, not a {type(got).__name__}.{because}")
+    if got is not target:
+        raise NotYet("this is not the target that was given.\nLikely cause: deepcopy; fill the target itself.")
+    _compare_dicts(target.state_dict(), before, "the target", BUFFERS)
     with torch.no_grad():
-        for tensor in got.state_dict().values():
+        for tensor in target.state_dict().values():
             tensor += 1
-    right, left = source.state_dict(), got.other[0].state_dict()
-    moved = [key for key in right if not torch.equal(left[key], right[key])]
+    moved = [key for key, tensor in source.state_dict().items() if not torch.equal(tensor, before[key])]
     if moved:
         raise NotYet(
             f"when the target was trained, {len(moved)} tensors of the source moved along, {moved[0]!r} first.\n"
             "Likely cause: `.data =` and assign=True make both share one memory; copy_ and load_state_dict copy."
         )
-    if not all(a is b for a, b in zip(got.own, got.parameters(), strict=True)):
+    if not all(a is b for a, b in zip(parameters, target.parameters(), strict=True)):
         raise NotYet(
             "the target has new parameters, which an optimizer that was made before does not know.\n"
             "Likely cause: nn.Parameter(...) or assign=True; copy into those it has."
         )
+
+
+BUFFERS = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
+IN_PLACE = [("leaf Variable", "PyTorch guards what is trained; write inside `with torch.no_grad():`.")]
 
 
 def _compare_dicts(
@@ -129,7 +143,9 @@ def _compare_dicts(
         because = _because(next((cause for part, cause in missing.items() if part in key), None))
         if key not in got:
             raise NotYet(f"{what} lacks {key!r}.{because}")
-        if not isinstance(got[key], Tensor) or got[key].shape != tensor.shape or not torch.equal(got[key], tensor):
+        if not isinstance(got[key], Tensor):
+            raise NotYet(f"{what} has a {type(got[key]).__name__} under {key!r}, not a tensor.")
+        if got[key].shape != tensor.shape or not torch.equal(got[key], tensor):
             raise NotYet(f"{what} has other numbers in {key!r}.{because}")
 
 

@@ -14,7 +14,7 @@ from . import explain, read_state_dict
 
 def main(arguments: list[str]) -> int:
     """Print the summary and the explanation; 2 if the call is wrong, 1 if the file cannot be read."""
-    if len(arguments) not in (1, 2):
+    if len(arguments) not in (1, 2) or arguments[0].startswith("-"):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     try:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .matching import compare
+from .matching import compare, tensors_of
 from .reading import NESTS
-from .renames import find_prefix, suggest_renames
+from .renames import find_prefix, renumbered, suggest_renames
 from .report import Shape
 
 Mismatched = Mapping[str, tuple[Shape, Shape]]
@@ -41,21 +40,26 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
     width, fully connected layers kept as convs, kernels in the order (height, width, in, out), BatchNorm on one side
     only, and another architecture. Neither argument is changed.
     """
-    causes, fix, arguments = [], [], ""
+    causes, fix = [], []
     while nest := next((key for key in NESTS if isinstance(state_dict.get(key), Mapping)), None):
         causes.append(f"The tensors lie one level deeper, under {nest!r}.")
         fix.append(f"state_dict = state_dict[{nest!r}]")
         state_dict = state_dict[nest]
-    tensors = {key: value for key, value in state_dict.items() if isinstance(value, Tensor)}
+    tensors = {str(key): value for key, value in state_dict.items() if isinstance(value, Tensor)}
     if not tensors:
         return Explanation((*causes, "There are no tensors in it."), "\n".join(fix))
+    if others := [str(key) for key, value in state_dict.items() if not isinstance(value, Tensor)]:
+        causes.append(f"Beside the tensors lies what is none: {_list(others)}.")
+        fix.append("state_dict = {key: t for key, t in state_dict.items() if hasattr(t, 'shape')}")
 
-    rename, cause, arguments = _names(model, tensors)
-    report = compare(model, tensors, rename=rename)
+    names, cause, lines = _names(model, tensors)
     causes += [cause] * bool(cause)
+    fix += lines
+    tensors = {names.get(key, key): tensor for key, tensor in tensors.items()}
+    report = compare(model, tensors)
     left = dict(report.mismatched)
     for find in (_orders, _forms, _classes, _inputs, _widths):
-        keys, cause, line = find(left, list(model.state_dict()))
+        keys, cause, line = find(left, tensors_of(model))
         if keys:
             causes.append(cause)
             fix += [line] * bool(line)
@@ -67,49 +71,64 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
         )
     causes += _only_here(report.missing, "the model", "stay as they are")
     causes += _only_here(report.unexpected, "the checkpoint", "are not used")
+    moved = () if names else renumbered(model, tensors)
+    if moved:
+        causes.append(f"Numbers differ on both sides ({_list(moved)}), so equal names may be different layers.")
     if not causes:
         return Explanation(("It loads: all names and shapes are the same.",), "model.load_state_dict(state_dict)")
-    if fix or report.loaded:
-        fix.append(f"report = load_matching(model, state_dict{arguments})")
+    if (fix or report.loaded) and not moved:
+        fix.append("report = load_matching(model, state_dict)")
     return Explanation(tuple(causes), "\n".join(fix))
 
 
-def _names(model: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[object, str, str]:
-    """(how to rename, why, how `load_matching` is told)."""
-    present = model.state_dict()
+def _names(model: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Mapping[str, str], str, list[str]]:
+    """(old names -> new ones, why they differ, lines that rename)."""
+    present = tensors_of(model)
     ours, theirs = find_prefix(tensors, model)
     shared = len(tensors.keys() & present.keys())
-    if 2 * shared < min(len(tensors), len(present)):
+    if 2 * shared < min(len(tensors), len(present)) and (ours or theirs):
         if ours:
-            pattern = f"^{re.escape(ours)}"
-            cause = f"The names in the checkpoint have {ours!r} in front."
-            return [(pattern, "")], cause, f', rename=[(r"{pattern}", "")]'
-        if theirs:
-            return [("^", theirs)], f"The names in the model have {theirs!r} in front.", f', rename=[("^", {theirs!r})]'
+            cause, new = f"The names in the checkpoint have {ours!r} in front.", f"key.removeprefix({ours!r})"
+        else:
+            cause, new = f"The names in the model have {theirs!r} in front.", f"{theirs!r} + key"
+        lines = [f"state_dict = {{{new}: t for key, t in state_dict.items()}}"]
+        return {key: theirs + key.removeprefix(ours) for key in tensors}, cause, lines
     mapping = suggest_renames(model, tensors).mapping
     if 2 * max(shared, len(mapping)) < len(tensors):
         few = f"only {len(mapping)} of {len(tensors)} tensors can be paired by name, shape and order"
-        return None, f"It is another architecture: {few}.", ""
+        return {}, f"It may be another architecture: {few}.", []
     fitting = sum(tensors[key].shape == present[key].shape for key in tensors.keys() & present.keys())
     if 2 * len(mapping) < len(tensors) or len(mapping) <= fitting:
-        return None, "", ""
+        return {}, "", []
     cause = f"The names differ; by shape and order {len(mapping)} of {len(tensors)} tensors can be paired."
-    return mapping, cause, ", rename=suggest_renames(model, state_dict).mapping"
+    lines = [
+        "names = suggest_renames(model, state_dict).mapping",
+        "state_dict = {names.get(key, key): t for key, t in state_dict.items()}",
+    ]
+    return mapping, cause, lines
 
 
 # Each of these finds the keys whose shapes differ for one reason: (keys, the reason, a line that mends it or "").
 Found = tuple[set[str], str, str]
 
 
-def _orders(mismatched: Mismatched, _present: list[str]) -> Found:
+def _orders(mismatched: Mismatched, present: Mapping[str, Tensor]) -> Found:
     keys = {key for key, (mine, yours) in mismatched.items() if len(mine) == 4 and _oihw(mine) == yours}
     if not keys:
         return set(), "", ""
+    matrices = {key: tensor.shape for key, tensor in present.items() if tensor.ndim == 2}
     linear = {key for key, (mine, yours) in mismatched.items() if len(mine) == 2 and mine[::-1] == yours}
+    as_they_are = any(len(set(shape)) == 2 and key not in mismatched for key, shape in matrices.items())
     cause = (
         "Kernels are in the order (height, width, in, out), as in TensorFlow and MatConvNet. Equal sizes hide it in "
         "other layers, so all of them must be moved."
     )
+    if linear:
+        cause += (
+            " So must Linears, and the first one behind a flatten may count pixels before channels: compare outputs."
+        )
+    elif matrices and not as_they_are:
+        cause += " Square Linears may have to be transposed as well, which shapes cannot show: compare outputs."
     moved = "v.permute(3, 2, 0, 1) if v.ndim == 4 else " + ("v.T if v.ndim == 2 else v" if linear else "v")
     return keys | linear, cause, f"state_dict = {{k: {moved} for k, v in state_dict.items()}}"
 
@@ -118,7 +137,7 @@ def _oihw(shape: Shape) -> Shape:
     return shape[3], shape[2], shape[0], shape[1]
 
 
-def _forms(mismatched: Mismatched, _present: list[str]) -> Found:
+def _forms(mismatched: Mismatched, _present: Mapping[str, Tensor]) -> Found:
     keys = {
         key
         for key, (mine, yours) in mismatched.items()
@@ -131,18 +150,18 @@ def _forms(mismatched: Mismatched, _present: list[str]) -> Found:
     return keys, cause, line
 
 
-def _classes(mismatched: Mismatched, present: list[str]) -> Found:
+def _classes(mismatched: Mismatched, present: Mapping[str, Tensor]) -> Found:
     keys = {key for key, (mine, yours) in mismatched.items() if mine[1:] == yours[1:]}
     heads = {key.rpartition(".")[0] for key in keys}
-    if not keys or len(heads) > 3 or mismatched.keys() - keys - set(present[:2]):
+    if not keys or len(heads) > 3 or mismatched.keys() - keys - set(list(present)[:2]):
         return set(), "", ""
     mine, yours = mismatched[next(key for key in present if key in keys)]
     cause = f"Another number of classes: {mine[0]} in the checkpoint, {yours[0]} in the model ({_list(heads)})."
     return keys, f"{cause} That layer stays as it is; train it.", ""
 
 
-def _inputs(mismatched: Mismatched, present: list[str]) -> Found:
-    for key in present[:1]:
+def _inputs(mismatched: Mismatched, present: Mapping[str, Tensor]) -> Found:
+    for key in list(present)[:1]:
         mine, yours = mismatched.get(key, ((), ()))
         if len(mine) == len(yours) > 1 and (mine[0], mine[2:]) == (yours[0], yours[2:]):
             cause = f"Another number of input channels: {mine[1]} in the checkpoint, {yours[1]} in the model ({key})."
@@ -150,7 +169,7 @@ def _inputs(mismatched: Mismatched, present: list[str]) -> Found:
     return set(), "", ""
 
 
-def _widths(mismatched: Mismatched, _present: list[str]) -> Found:
+def _widths(mismatched: Mismatched, _present: Mapping[str, Tensor]) -> Found:
     ratios = Counter(yours[0] / mine[0] for mine, yours in mismatched.values() if mine and yours and mine[0])
     ratio, count = ratios.most_common(1)[0] if ratios else (1, 0)
     keys = {key for key, (mine, yours) in mismatched.items() if len(mine) == len(yours) and mine[2:] == yours[2:]}
@@ -161,12 +180,15 @@ def _widths(mismatched: Mismatched, _present: list[str]) -> Found:
 
 def _only_here(keys: tuple[str, ...], side: str, fate: str) -> list[str]:
     counters = [key for key in keys if key.endswith("num_batches_tracked")]
-    norms = {key.rpartition(".")[0] for key in keys if key.endswith("running_var")}
-    others = [key for key in keys if key not in counters and key.rpartition(".")[0] not in norms]
+    modules = {key.rpartition(".")[0] for key in keys if key.endswith("running_var")}
+    norms = {module for module in modules if f"{module}.weight" in keys}
+    others = [key for key in keys if key not in counters and key.rpartition(".")[0] not in modules]
     said = []
     if norms:
         said.append(f"Only {side} has BatchNorm: {_list(norms)}; they {fate}.")
-    elif counters:
+    if modules - norms:
+        said.append(f"Only {side} has the running statistics of {_list(modules - norms)}; they {fate}.")
+    if counters and not modules:
         said.append(f"Only {side} counts batches in its BatchNorms, which does no harm.")
     if others:
         said.append(f"Only {side} has {_list(others)}; they {fate}.")

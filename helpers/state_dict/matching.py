@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .errors import StateDictError
 from .report import LoadReport
@@ -31,9 +32,10 @@ def load_matching(
 
     Raises:
         StateDictError: nothing matches, or less than `min_coverage`; two names become one; a name in `rename` is not
-            there; the model is on `meta`; tensors that the model shares would get different values.
+            there; the model is on `meta` or lazy; a tensor is of a kind that cannot be copied; tensors that the model
+            shares would get different values.
     """
-    present = model.state_dict()
+    present = tensors_of(model)
     on_meta = [key for key, tensor in present.items() if tensor.is_meta]
     if on_meta:
         raise StateDictError(
@@ -50,6 +52,7 @@ def load_matching(
         )
     loaded = set(report.loaded)
     chosen = OrderedDict((new, state_dict[old]) for old, new in new_names.items() if new in loaded)
+    _refuse_what_cannot_be_copied(present, chosen)
     _refuse_conflicts(present, chosen)
     with torch.no_grad():
         model.load_state_dict(chosen, strict=False)
@@ -58,7 +61,7 @@ def load_matching(
 
 def compare(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Rename = None) -> LoadReport:
     """The report of `load_matching`, without loading anything."""
-    present, new_names = model.state_dict(), renamed(state_dict, rename)
+    present, new_names = tensors_of(model), renamed(state_dict, rename)
     shapes = {new: tuple(state_dict[old].shape) for old, new in new_names.items()}
     both = [key for key in present if key in shapes]
     loaded = tuple(key for key in both if shapes[key] == tuple(present[key].shape))
@@ -73,6 +76,19 @@ def compare(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Renam
         half_loaded=_half_loaded(present, set(loaded)),
         coverage=sum(parameters.get(key, 0) for key in loaded) / total if total else float(bool(loaded)),
     )
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Its parameters and buffers by name, without what else some modules put into their state_dict.
+
+    Raises:
+        StateDictError: a lazy module does not know its shapes yet.
+    """
+    tensors = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+    lazy = [key for key, tensor in tensors.items() if is_lazy(tensor)]
+    if lazy:
+        raise StateDictError(f"the lazy module of {lazy[0]!r} has no shapes yet: run the model once, then load")
+    return tensors
 
 
 def renamed(state_dict: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
@@ -116,6 +132,15 @@ def _half_loaded(present: Mapping[str, Tensor], loaded: set[str]) -> tuple[str, 
     return tuple(module for module, found in fates.items() if len(found) == 2)
 
 
+def _refuse_what_cannot_be_copied(present: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
+    """Before anything is copied, so that the model stays whole."""
+    for key, tensor in chosen.items():
+        plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
+        if not plain or (tensor.is_complex() and not present[key].is_complex()):
+            kind = "complex" if plain else "sparse, quantized or on meta"
+            raise StateDictError(f"{key!r} is {kind} in the checkpoint, and cannot be copied into the model's tensor")
+
+
 def _refuse_conflicts(present: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
     """Two names of one tensor cannot get two values."""
     places: dict[tuple, str] = {}
@@ -130,7 +155,7 @@ def _refuse_conflicts(present: Mapping[str, Tensor], chosen: Mapping[str, Tensor
 
 
 def _examples(names: Iterable[str], present: Iterable[str]) -> str:
-    return f"the checkpoint has {_some(names)}; the model has {_some(present)}. explain(model, state_dict) says why"
+    return f"the checkpoint has {_some(names)}; the model has {_some(present)} (explain(model, state_dict) says why)"
 
 
 def _some(names: Iterable[str]) -> str:

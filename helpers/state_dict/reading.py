@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,21 @@ class StateDict(OrderedDict[str, Tensor]):
         return "\n".join([*lines, *self.notes])
 
 
-def read_state_dict(path: str | Path, *, verify: bool = True) -> StateDict:
+def read_state_dict(path: str | Path, *, verify: bool = True, prefixes: Collection[str] = PREFIXES) -> StateDict:
     """The tensors of a checkpoint by name, on the CPU.
 
     Takes what `torch.save` writes, as a zip file (memory-mapped) or in the legacy format, `.safetensors`, and
     MatConvNet's `.mat`; which it is shows in the file, not in its name. A state_dict that is nested under one of
     `NESTS` is unwrapped; `PREFIXES` that all keys share are stripped. Nothing in the file is executed.
 
+    As long as what is returned is in use, the file must not be overwritten, not even by saving to it: save under
+    another name, and rename.
+
     Args:
         path: the file.
-        verify: compare the checksums of a zip file, which `torch.load` does not do. It reads all of it.
+        verify: compare the checksums of a zip file, which `torch.load` does not do. It reads all of it. The legacy
+            format and safetensors have none.
+        prefixes: which to strip.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -81,10 +86,10 @@ def read_state_dict(path: str | Path, *, verify: bool = True) -> StateDict:
     if start.startswith(b"MATLAB"):
         return StateDict(_read_matconvnet(path), path)
     if start[8:9] == b"{":
-        return _unwrapped(_read_safetensors(path), path)
+        return _unwrapped(_read_safetensors(path), path, prefixes)
     if start.startswith(b"PK"):
-        return _unwrapped(_read_zip(path, verify), path)
-    return _unwrapped(_read_legacy(path), path)
+        return _unwrapped(_read_zip(path, verify), path, prefixes)
+    return _unwrapped(_read_legacy(path), path, prefixes)
 
 
 def _read_matconvnet(path: Path) -> Mapping[str, Tensor]:
@@ -109,7 +114,10 @@ def _read_zip(path: Path, verify: bool) -> object:
     except Exception as error:  # zipfile and zlib have many ways to meet a damaged byte
         raise StateDictError(f"{path.name} is a damaged zip file ({error}): fetch it again") from error
     if damaged:
-        raise StateDictError(f"{path.name} is damaged: the checksum of {damaged} does not hold; fetch it again")
+        raise StateDictError(
+            f"{path.name} is damaged: the checksum of {damaged} does not hold; fetch it again (or, if it was "
+            "saved with checksums switched off, read it with verify=False)"
+        )
     if "constants.pkl" in names:
         raise StateDictError(
             f"{path.name} is a TorchScript program: torch.jit.load(path).state_dict() gives its tensors"
@@ -144,7 +152,7 @@ def _why(error: Exception) -> str:
     return f"is no checkpoint that torch.save wrote, or it is damaged ({type(error).__name__}: {first_line})"
 
 
-def _unwrapped(found: object, path: Path) -> StateDict:
+def _unwrapped(found: object, path: Path, prefixes: Collection[str]) -> StateDict:
     """The tensors in what was loaded, with the nests and prefixes around them taken off."""
     notes = []
     while isinstance(found, Mapping) and (nest := _nest(found)):
@@ -161,7 +169,7 @@ def _unwrapped(found: object, path: Path) -> StateDict:
         notes.append(f"left out, for they are no tensors: {', '.join(others)}")
     _refuse_bombs(tensors, path)
     metadata = getattr(found, "_metadata", None)
-    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), None):
+    while prefix := next((p for p in prefixes if all(key.startswith(p) for key in tensors)), None):
         notes.append(f"stripped {prefix!r} from every name")
         tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
         metadata = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor, nn
+
+from .matching import tensors_of
 
 Module = dict[str, tuple[int, ...]]  # leaf, such as "weight" -> shape
 Modules = dict[str, Module]
@@ -23,7 +26,8 @@ class RenameSuggestion:
     """What is known of a checkpoint's names.
 
     Attributes:
-        mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`.
+        mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`. An unmatched
+            name that would stand in the way of another becomes `unmatched.<name>`.
         why: the same names of the checkpoint -> the evidence, one of four; the last, `ORDER`, is likely, not certain.
         ambiguous: groups of modules of the checkpoint and of the model with the same shapes, between which nothing
             decides.
@@ -46,18 +50,22 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     """Pair the modules of a checkpoint with those of a model by names, shapes and order.
 
     A module is what shares a name up to the last dot; its shapes are those of all its tensors. Modules of the same
-    name and shapes are paired, then those that differ by a prefix, then those whose shapes occur only once. Order
-    decides among the rest, if all modules of the same kinds follow one another alike on both sides and no other
-    pairing is as good. Where order and name disagree, neither is followed.
+    name and shapes are paired, unless the numbers in such names are others on both sides; then those that differ by a
+    prefix, then those whose shapes occur only once. Order decides among the rest, if it can be trusted: if all modules
+    of the same kinds follow one another alike on both sides, no other pairing is as good, and the names are not
+    sorted, as safetensors leaves them. Where order and name disagree, neither is followed.
 
-    Two modules of the same shapes that were exchanged and renamed cannot be told apart by anybody without running
-    the model: compare outputs after loading.
+    Order and names are taken on trust. Modules of the same shapes that were exchanged and renamed cannot be noticed
+    here: compare outputs after loading.
     """
-    mine, yours = _modules(state_dict), _modules(model.state_dict())
+    present = tensors_of(model)
+    mine, yours = _modules(state_dict), _modules(present)
     if not _leaves(mine) & _leaves(yours):  # names that say nothing: each tensor on its own
-        mine, yours = _tensors(state_dict), _tensors(model.state_dict())
+        mine, yours = _tensors(state_dict), _tensors(present)
+    moved = _renumbered(mine, yours)
     named = {name: name for name in mine if name in yours and _alike(mine[name], yours[name])}
-    ordered = _by_order(mine, yours)
+    named = {name: name for name in named if _family(name) not in moved}
+    ordered = _by_order(mine, yours) if _order_can_be_trusted(mine, yours) else {}
     disputed = {name for name in named if ordered.get(name, name) != name}
     disputed |= {name for name, other in ordered.items() if other in disputed}
     pairs: dict[str, tuple[str, str]] = {}
@@ -75,8 +83,10 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     ambiguous, unmatched = _left_over(mine, yours, set(pairs), taken)
     keys = {_key(name, leaf): (_key(other, leaf), why) for name, (other, why) in pairs.items() for leaf in yours[other]}
     keys = {key: found for key, found in keys.items() if key in state_dict}
+    mapping = {key: other for key, (other, _) in keys.items()}
+    in_the_way = set(mapping.values()) & (state_dict.keys() - mapping.keys())
     return RenameSuggestion(
-        mapping={key: other for key, (other, _) in keys.items()},
+        mapping=mapping | {key: f"unmatched.{key}" for key in in_the_way},
         why={key: why for key, (_, why) in keys.items()},
         ambiguous=ambiguous,
         unmatched=unmatched,
@@ -117,7 +127,7 @@ def find_prefix(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[str
 
     At most one of the two is not empty.
     """
-    return _prefix(_modules(state_dict), _modules(model.state_dict()))
+    return _prefix(_modules(state_dict), _modules(tensors_of(model)))
 
 
 def _prefix(mine: Modules, yours: Modules) -> tuple[str, str]:
@@ -132,6 +142,44 @@ def _prefix(mine: Modules, yours: Modules) -> tuple[str, str]:
                     found["", other.removesuffix(name)] += 1
     (best, count) = found.most_common(1)[0] if found else (("", ""), 0)
     return best if count > 1 or len(mine) == 1 else ("", "")
+
+
+def _family(name: str) -> str:
+    """The name with its numbers left open: layer1.0.conv2 -> layer#.#.conv#."""
+    return re.sub(r"\d+", "#", name)
+
+
+def _numbers(modules: Modules) -> dict[str, list[tuple[int, ...]]]:
+    """Each family of names -> the numbers in them, in the order in which they come."""
+    found = defaultdict(list)
+    for name in modules:
+        found[_family(name)].append(tuple(map(int, re.findall(r"\d+", name))))
+    return found
+
+
+def renumbered(model: nn.Module, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Families of names, such as `blocks.#.norm`, that have numbers of their own on both sides."""
+    return tuple(sorted(_renumbered(_modules(state_dict), _modules(tensors_of(model)))))
+
+
+def _renumbered(mine: Modules, yours: Modules) -> set[str]:
+    """Families that have numbers of their own on both sides, so that an equal number need not be the same module."""
+    ours, theirs = _numbers(mine), _numbers(yours)
+    return {family for family in ours.keys() & theirs.keys() if _differ(set(ours[family]), set(theirs[family]))}
+
+
+def _differ(ours: set, theirs: set) -> bool:
+    return bool(ours - theirs and theirs - ours)
+
+
+def _order_can_be_trusted(mine: Modules, yours: Modules) -> bool:
+    """Whether the numbers in the names rise, and the names were not sorted by somebody."""
+    families = _numbers(mine)
+    if any(numbers != sorted(numbers) for numbers in families.values()):
+        return False
+    if list(mine.values()) and all(set(module) == {""} for module in mine.values()):
+        return len(families) == 1  # single tensors: only if numbers are all there is
+    return len(families) == 1 or list(mine) != sorted(mine) or list(yours) == sorted(yours)
 
 
 def _behind_a_prefix(mine: Modules, yours: Modules) -> dict[str, str]:

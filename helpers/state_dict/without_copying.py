@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import StateDictError
-from .reading import read_state_dict
+from .reading import PREFIXES, read_state_dict
 
 
 def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, verify: bool = False) -> nn.Module:
@@ -18,7 +18,11 @@ def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, ve
 
     `build` runs on the `meta` device, so nothing is allocated or drawn at random, and the tensors of the checkpoint
     become its parameters (`assign=True`). The operating system reads them when they are first used. What is written
-    to them, by training for instance, stays in memory; the file is not changed, and must stay where it is.
+    to them, by training for instance, stays in memory and does not change the file. As long as the model is in use the
+    file must not be overwritten, not even by saving the model to it: save under another name, and rename.
+
+    The parameters get the dtype that they have in the file. Tensors that are plain attributes of a module, neither
+    parameters nor buffers, stay on `meta`.
 
     The model is built here, so no optimizer can hold the parameters that are replaced: make it from what is returned.
 
@@ -44,7 +48,9 @@ def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, ve
             "load it with load_matching"
         )
     tied = _tied(model)
-    state_dict = read_state_dict(path, verify=verify)
+    # a prefix that the model has itself is none
+    prefixes = [prefix for prefix in PREFIXES if not all(key.startswith(prefix) for key in model.state_dict())]
+    state_dict = read_state_dict(path, verify=verify, prefixes=prefixes)
     try:
         model.load_state_dict(state_dict, assign=True)
     except RuntimeError as error:

@@ -1,8 +1,17 @@
 """Every interactive a lesson shows. `interactive.py` says how one is made."""
 
-from .checkpoint_clinic import CheckpointClinic
+from .checkpoint_clinic import CheckpointClinic, make_patients
 from .key_matcher import KeyMatcher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
 
-__all__ = ["EXCHANGED", "STORED", "WANTED", "CheckpointClinic", "KeyMatcher", "LessonMap", "NetworkExplorer"]
+__all__ = [
+    "EXCHANGED",
+    "STORED",
+    "WANTED",
+    "CheckpointClinic",
+    "KeyMatcher",
+    "LessonMap",
+    "NetworkExplorer",
+    "make_patients",
+]

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from ..state_dict import explain
 from .interactive import Interactive, table
 
-SHOWN = 4
-
 
 class CheckpointClinic(Interactive):
-    """Choose a checkpoint; see its first keys and, once you have an idea yourself, why it does not load."""
+    """Choose a checkpoint; see its keys and, once you have an idea yourself, why it does not load."""
 
     name = "checkpoint clinic"
 
@@ -31,11 +29,16 @@ class CheckpointClinic(Interactive):
             checkpoint=ipywidgets.Dropdown(description="Checkpoint", options=list(self.checkpoints), **wide),
             diagnosis=ipywidgets.Checkbox(description="show the diagnosis", indent=False, layout={"width": "auto"}),
         )
+        self.controls["checkpoint"].observe(self._next, names="value")
+
+    def _next(self, _change: object) -> None:
+        """The next patient is to be looked at first."""
+        self.controls["diagnosis"].value = False
 
     def draw(self, checkpoint: str, diagnosis: bool) -> str:
-        """The first keys beside those of the model, and what `explain` says if `diagnosis`."""
+        """Its keys beside those of the model, and what `explain` says if `diagnosis`."""
         found = self.checkpoints[checkpoint]
-        columns = first(contents(found)), first(contents(self.model.state_dict()))
+        columns = scrolling(contents(found)), scrolling(contents(self.model.state_dict()))
         drawn = table(("the checkpoint has", "the model has"), [columns])
         if not diagnosis:
             return drawn
@@ -57,7 +60,24 @@ def contents(mapping: Mapping[str, object]) -> list[str]:
     return lines
 
 
-def first(lines: list[str]) -> str:
-    """The first lines as HTML, and how many more there are."""
-    more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "<br>".join(map(escape, [*lines[:SHOWN], *more]))
+def scrolling(lines: list[str]) -> str:
+    """Lines in a box that scrolls, by keyboard, too."""
+    box = "max-height: 9em; overflow: auto; padding-right: 1em"
+    return f'<div tabindex="0" role="region" aria-label="keys" style="{box}">{"<br>".join(map(escape, lines))}</div>'
+
+
+def make_patients(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, object]]:
+    """Six checkpoints of one VGG, each with another complaint; they share the tensors of `state_dict`."""
+    head = {
+        key: tensor.repeat(2, *[1] * (tensor.ndim - 1)) for key, tensor in state_dict.items() if "classifier.6" in key
+    }
+    features = {key: tensor for key, tensor in state_dict.items() if key.startswith("features.")}
+    complaints = [
+        {f"module.{key}": tensor for key, tensor in state_dict.items()},
+        {"epoch": 90, "state_dict": dict(state_dict)},
+        {"model": {f"_orig_mod.{key}": tensor for key, tensor in state_dict.items()}},
+        dict(state_dict) | head,
+        {key: tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor for key, tensor in state_dict.items()},
+        {key.removeprefix("features."): tensor for key, tensor in features.items()},
+    ]
+    return {f"patient {number}": complaint for number, complaint in enumerate(complaints, start=1)}
