@@ -1,23 +1,17 @@
 """Networks that this project did not make, and one as large as the published VGG16."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from given import folder
 from numpy.typing import NDArray
 
 from helpers import models
 from helpers.datasets import DATA
 from helpers.matconvnet import load_matconvnet, save_matconvnet
-
-
-def folder(variable: str, content: str) -> Path:
-    if variable not in os.environ:
-        pytest.skip(f"set {variable} to a folder with {content}")
-    return Path(os.environ[variable])
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """A checkpoint that this project did not make: a CIFAR-10 ResNet-20, nested, prefixed, CUDA-tagged, legacy pickle."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from given import folder
 from torch import Tensor, nn
 
 from helpers.datasets import DATA, normalize
@@ -43,12 +43,6 @@ class ResNet20(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
         return self.linear(x.mean((2, 3)))
-
-
-def folder(variable: str, content: str) -> Path:
-    if variable not in os.environ:
-        pytest.skip(f"set {variable} to a folder with {content}")
-    return Path(os.environ[variable])
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ STRANGERS = {
             "is a plain Python pickle, which cannot be read without running what it says. If you trust whoever wrote "
             "it, pickle.load it, and torch.save its arrays as tensors by name"
         )
-        for protocol in (3, 4, 5)  # torch.save writes protocol 2
+        for protocol in (3, 4, 5)  # torch.save writes protocol 2 by default
     },
 }
 
@@ -89,7 +89,7 @@ def read_state_dict(path: str | Path, *, verify: bool = True, prefixes: Collecti
         return _unwrapped(_read_safetensors(path), path, prefixes)
     if start.startswith(b"PK"):
         return _unwrapped(_read_zip(path, verify), path, prefixes)
-    return _unwrapped(_read_legacy(path), path, prefixes)
+    return _unwrapped(_load(path, mmap=False), path, prefixes)  # the legacy format
 
 
 def _read_matconvnet(path: Path) -> Mapping[str, Tensor]:
@@ -125,10 +125,6 @@ def _read_zip(path: Path, verify: bool) -> object:
     if "data.pkl" not in names:
         raise StateDictError(f"{path.name} is a zip file, but not one that torch.save wrote: it holds {_some(names)}")
     return _load(path, mmap=True)
-
-
-def _read_legacy(path: Path) -> object:
-    return _load(path, mmap=False)
 
 
 def _load(path: Path, mmap: bool) -> object:

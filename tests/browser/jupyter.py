@@ -240,6 +240,21 @@ class Lesson:
         """The interactive of that name."""
         return Interactive(self.page.locator(f'.widget-vbox:has(> .widget-html [aria-label="{name}"])'))
 
+    def expect_readable(self, interactive: Interactive) -> None:
+        """All text of an interactive stands out in JupyterLab's light and dark themes, as WCAG 2.2 asks (level AA)."""
+        for theme in ("JupyterLab Dark", "JupyterLab Light"):
+            self.set_theme(theme)
+            contrasts = interactive.contrasts()
+            assert len(contrasts) > 10
+            assert min(contrasts.values()) >= 4.5, (theme, contrasts)
+
+    def expect_still(self, name: str, text: str) -> None:
+        """What was stored of an interactive is there without a kernel, with this text, and no error in its place."""
+        outputs = self.page.locator(".jp-OutputArea-output")
+        still = outputs.filter(has_text=f"Run this cell to use the controls of this {name}")
+        expect(still).to_contain_text(text)
+        expect(outputs.filter(has_text="Error displaying widget")).to_have_count(0)
+
     def close(self) -> None:
         self.page.close()
 
