@@ -407,7 +407,10 @@ def test_the_clinic_shows_keys_first_and_the_diagnosis_when_asked() -> None:
     said = text(shown.view.value)
     assert "The tensors lie one level deeper, under 'state_dict'." in said
     assert "The names in the checkpoint have 'module.' in front." in said
+    drawn = []
+    shown.view.observe(lambda change: drawn.append(change["new"]), names="value")
     shown.controls["checkpoint"].value = "plain"
+    assert len(drawn) == 1  # the diagnosis of the next one never shows by itself
     assert not shown.controls["diagnosis"].value
     assert "It loads" not in text(shown.view.value)
 

@@ -29,11 +29,13 @@ class CheckpointClinic(Interactive):
             checkpoint=ipywidgets.Dropdown(description="Checkpoint", options=list(self.checkpoints), **wide),
             diagnosis=ipywidgets.Checkbox(description="show the diagnosis", indent=False, layout={"width": "auto"}),
         )
-        self.controls["checkpoint"].observe(self._next, names="value")
 
-    def _next(self, _change: object) -> None:
-        """The next patient is to be looked at first."""
-        self.controls["diagnosis"].value = False
+    def update(self, change: dict | None = None) -> None:
+        """Draw anew; the next patient is looked at first, so its diagnosis is hidden."""
+        if change and change["owner"] is self.controls["checkpoint"] and self.controls["diagnosis"].value:
+            self.controls["diagnosis"].value = False  # which draws
+            return
+        super().update(change)
 
     def draw(self, checkpoint: str, diagnosis: bool) -> str:
         """Its keys beside those of the model, and what `explain` says if `diagnosis`."""
