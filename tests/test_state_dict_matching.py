@@ -143,6 +143,13 @@ def test_coverage_counts_numbers_of_parameters() -> None:
     assert compare(nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3).state_dict()).coverage == 1
 
 
+def test_coverage_counts_a_tensor_with_two_names_once() -> None:
+    model = nn.ModuleDict({"embedding": nn.Embedding(7, 5), "hidden": nn.Linear(5, 5), "head": nn.Linear(5, 7)})
+    model["head"].weight = model["embedding"].weight
+    only_tied = {"embedding.weight": torch.ones(7, 5)}
+    assert compare(model, only_tied).coverage == 35 / (35 + 30 + 7)
+
+
 def test_compare_changes_nothing() -> None:
     model = Net()
     before = snapshot(model)

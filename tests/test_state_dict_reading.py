@@ -87,6 +87,12 @@ def test_nests_in_nests_and_prefixes_on_prefixes(tmp_path) -> None:
     assert "9 tensors, 190 numbers, from a.pth\nunwrapped 'model'" in repr(found)
 
 
+def test_a_nest_without_tensors_is_passed_over(tmp_path) -> None:
+    expected = small().state_dict()
+    found = read_state_dict(save(tmp_path / "a.pth", {"model": {"depth": 3}, "net": {"weights": 1, "model": expected}}))
+    assert_same(found, expected)
+
+
 def test_a_prefix_that_one_name_lacks_stays(tmp_path) -> None:
     mixed = {"module.a": torch.ones(2), "b": torch.ones(3)}
     assert list(read_state_dict(save(tmp_path / "a.pth", mixed))) == ["module.a", "b"]

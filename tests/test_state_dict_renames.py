@@ -13,7 +13,7 @@ from torch import nn
 from helpers.datasets import DATA
 from helpers.models import resnet18, vgg16
 from helpers.state_dict import StateDictError, explain, load_matching, suggest_renames
-from helpers.state_dict.renames import ONLY_ONE, ORDER, PREFIX, SAME_NAME
+from helpers.state_dict.renames import NUMBERED, ONLY_ONE, ORDER, PREFIX, SAME_NAME
 
 NAMES = torchvision.models.list_models(module=torchvision.models)
 
@@ -106,6 +106,24 @@ def test_names_that_contradict_the_order_are_not_followed() -> None:
     assert suggestion.ambiguous == ((("1", "2"), ("2", "3")),)
 
 
+def test_an_inserted_layer_makes_the_numbers_behind_it_doubtful() -> None:
+    """Nothing in names and shapes tells a layer that was inserted from one that was appended."""
+    source, model = vgg16(), vgg16()
+    for layer in (nn.ReLU(), nn.Conv2d(128, 128, 3)):
+        model.features.insert(24, layer)
+    why = suggest_renames(model, source.state_dict()).why
+    doubtful = {key.rpartition(".")[0] for key, reason in why.items() if reason == NUMBERED}
+    assert doubtful == {f"features.{i}" for i in (19, 21, 24, 26, 28)}
+    assert {reason for reason in why.values() if reason != NUMBERED} == {SAME_NAME}
+    said = (
+        "Only one side has features.30, of the same shapes as features.19, features.21, features.24 and 2 more. "
+        "If a layer was inserted, not appended, the numbers behind it have moved"
+    )
+    assert said in cause(model, source.state_dict())
+    assert said in cause(source, model.state_dict())
+    assert "inserted" not in cause(vgg16(7), source.state_dict())
+
+
 def test_too_few_of_a_kind_are_ambiguous_and_too_many_are_named() -> None:
     model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
     two = {f"{name}.{leaf}": t for name in "ab" for leaf, t in model[0].state_dict().items()}
@@ -168,6 +186,17 @@ def test_other_names_are_paired() -> None:
 
 def test_batch_norm_in_the_checkpoint_only() -> None:
     assert "Only the checkpoint has BatchNorm" in cause(vgg16(), vgg16(batch_norm=True).state_dict())
+
+
+def test_another_vocabulary_is_not_called_classes() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Embedding(7, 5))
+    state_dict = nn.Sequential(nn.Linear(2, 3), nn.Embedding(9, 5)).state_dict()
+    assert "Another number of entries in an embedding: 9 in the checkpoint, 7" in cause(model, state_dict)
+
+
+def test_a_nest_without_tensors_is_passed_over() -> None:
+    state_dict = {"model": {"depth": 3}, "net": nn.Linear(2, 3).state_dict()}
+    assert cause(nn.Linear(2, 3), state_dict) == "The tensors lie one level deeper, under 'net'."
 
 
 def test_another_number_of_input_channels() -> None:

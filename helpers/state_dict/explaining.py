@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .matching import compare, tensors_of
-from .reading import NESTS
-from .renames import find_prefix, renumbered, suggest_renames
+from .reading import find_nest
+from .renames import find_prefix, inserted, renumbered, suggest_renames
 from .report import Shape
 
 Mismatched = Mapping[str, tuple[Shape, Shape]]
@@ -41,7 +41,7 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
     only, and another architecture. Neither argument is changed.
     """
     causes, fix = [], []
-    while nest := next((key for key in NESTS if isinstance(state_dict.get(key), Mapping)), None):
+    while nest := find_nest(state_dict):
         causes.append(f"The tensors lie one level deeper, under {nest!r}.")
         fix.append(f"state_dict = state_dict[{nest!r}]")
         state_dict = state_dict[nest]
@@ -59,7 +59,7 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
     report = compare(model, tensors)
     left = dict(report.mismatched)
     for find in (_orders, _forms, _classes, _inputs, _widths):
-        keys, cause, line = find(left, tensors_of(model))
+        keys, cause, line = find(left, model)
         if keys:
             causes.append(cause)
             fix += [line] * bool(line)
@@ -71,6 +71,7 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
         )
     causes += _only_here(report.missing, "the model", "stay as they are")
     causes += _only_here(report.unexpected, "the checkpoint", "are not used")
+    causes += [] if names else _insertions(inserted(model, tensors))
     moved = () if names else renumbered(model, tensors)
     if moved:
         causes.append(f"Numbers differ on both sides ({_list(moved)}), so equal names may be different layers.")
@@ -112,11 +113,11 @@ def _names(model: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Mapping[str
 Found = tuple[set[str], str, str]
 
 
-def _orders(mismatched: Mismatched, present: Mapping[str, Tensor]) -> Found:
+def _orders(mismatched: Mismatched, model: nn.Module) -> Found:
     keys = {key for key, (mine, yours) in mismatched.items() if len(mine) == 4 and _oihw(mine) == yours}
     if not keys:
         return set(), "", ""
-    matrices = {key: tensor.shape for key, tensor in present.items() if tensor.ndim == 2}
+    matrices = {key: tensor.shape for key, tensor in tensors_of(model).items() if tensor.ndim == 2}
     linear = {key for key, (mine, yours) in mismatched.items() if len(mine) == 2 and mine[::-1] == yours}
     as_they_are = any(len(set(shape)) == 2 and key not in mismatched for key, shape in matrices.items())
     cause = (
@@ -137,7 +138,7 @@ def _oihw(shape: Shape) -> Shape:
     return shape[3], shape[2], shape[0], shape[1]
 
 
-def _forms(mismatched: Mismatched, _present: Mapping[str, Tensor]) -> Found:
+def _forms(mismatched: Mismatched, _model: nn.Module) -> Found:
     keys = {
         key
         for key, (mine, yours) in mismatched.items()
@@ -150,18 +151,21 @@ def _forms(mismatched: Mismatched, _present: Mapping[str, Tensor]) -> Found:
     return keys, cause, line
 
 
-def _classes(mismatched: Mismatched, present: Mapping[str, Tensor]) -> Found:
+def _classes(mismatched: Mismatched, model: nn.Module) -> Found:
+    present = list(tensors_of(model))
     keys = {key for key, (mine, yours) in mismatched.items() if mine[1:] == yours[1:]}
     heads = {key.rpartition(".")[0] for key in keys}
-    if not keys or len(heads) > 3 or mismatched.keys() - keys - set(list(present)[:2]):
+    if not keys or len(heads) > 3 or mismatched.keys() - keys - set(present[:2]):
         return set(), "", ""
     mine, yours = mismatched[next(key for key in present if key in keys)]
-    cause = f"Another number of classes: {mine[0]} in the checkpoint, {yours[0]} in the model ({_list(heads)})."
+    tables = all(isinstance(model.get_submodule(head), nn.Embedding) for head in heads)
+    what = "entries in an embedding" if tables else "classes"
+    cause = f"Another number of {what}: {mine[0]} in the checkpoint, {yours[0]} in the model ({_list(heads)})."
     return keys, f"{cause} That layer stays as it is; train it.", ""
 
 
-def _inputs(mismatched: Mismatched, present: Mapping[str, Tensor]) -> Found:
-    for key in list(present)[:1]:
+def _inputs(mismatched: Mismatched, model: nn.Module) -> Found:
+    for key in list(tensors_of(model))[:1]:
         mine, yours = mismatched.get(key, ((), ()))
         if len(mine) == len(yours) > 1 and (mine[0], mine[2:]) == (yours[0], yours[2:]):
             cause = f"Another number of input channels: {mine[1]} in the checkpoint, {yours[1]} in the model ({key})."
@@ -169,7 +173,7 @@ def _inputs(mismatched: Mismatched, present: Mapping[str, Tensor]) -> Found:
     return set(), "", ""
 
 
-def _widths(mismatched: Mismatched, _present: Mapping[str, Tensor]) -> Found:
+def _widths(mismatched: Mismatched, _model: nn.Module) -> Found:
     ratios = Counter(yours[0] / mine[0] for mine, yours in mismatched.values() if mine and yours and mine[0])
     ratio, count = ratios.most_common(1)[0] if ratios else (1, 0)
     keys = {key for key, (mine, yours) in mismatched.items() if len(mine) == len(yours) and mine[2:] == yours[2:]}
@@ -193,6 +197,16 @@ def _only_here(keys: tuple[str, ...], side: str, fate: str) -> list[str]:
     if others:
         said.append(f"Only {side} has {_list(others)}; they {fate}.")
     return said
+
+
+def _insertions(doubtful: Mapping[str, tuple[str, ...]]) -> list[str]:
+    if not doubtful:
+        return []
+    extra = {name for names in doubtful.values() for name in names}
+    return [
+        f"Only one side has {_list(extra)}, of the same shapes as {_list(doubtful)}. If a layer was inserted, not "
+        "appended, the numbers behind it have moved, and equal names are different layers. Compare outputs."
+    ]
 
 
 def _list(names: Collection[str]) -> str:

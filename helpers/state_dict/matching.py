@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +65,6 @@ def compare(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Renam
     shapes = {new: tuple(state_dict[old].shape) for old, new in new_names.items()}
     both = [key for key in present if key in shapes]
     loaded = tuple(key for key in both if shapes[key] == tuple(present[key].shape))
-    parameters = {key: parameter.numel() for key, parameter in model.named_parameters(remove_duplicate=False)}
-    total = sum(parameters.values())
     return LoadReport(
         loaded=loaded,
         missing=tuple(key for key in present if key not in shapes),
@@ -74,7 +72,7 @@ def compare(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Renam
         mismatched={key: (shapes[key], tuple(present[key].shape)) for key in both if key not in loaded},
         renamed={old: new for old, new in new_names.items() if old != new},
         half_loaded=_half_loaded(present, set(loaded)),
-        coverage=sum(parameters.get(key, 0) for key in loaded) / total if total else float(bool(loaded)),
+        coverage=_coverage(model, loaded),
     )
 
 
@@ -120,6 +118,16 @@ def _substituted(name: str, pairs: Iterable[tuple[str, str]]) -> str:
     for pattern, replacement in pairs:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def _coverage(model: nn.Module, loaded: Collection[str]) -> float:
+    """Share of the numbers in the parameters; one that has two names counts once."""
+    names = defaultdict(set)
+    for key, parameter in model.named_parameters(remove_duplicate=False):
+        names[parameter].add(key)
+    total = sum(parameter.numel() for parameter in names)
+    found = sum(parameter.numel() for parameter, keys in names.items() if not keys.isdisjoint(loaded))
+    return found / total if total else float(bool(loaded))
 
 
 def _half_loaded(present: Mapping[str, Tensor], loaded: set[str]) -> tuple[str, ...]:

@@ -151,7 +151,7 @@ def _why(error: Exception) -> str:
 def _unwrapped(found: object, path: Path, prefixes: Collection[str]) -> StateDict:
     """The tensors in what was loaded, with the nests and prefixes around them taken off."""
     notes = []
-    while isinstance(found, Mapping) and (nest := _nest(found)):
+    while isinstance(found, Mapping) and (nest := find_nest(found)):
         others = ", ".join(str(key) for key in found if key != nest)
         notes.append(f"unwrapped {nest!r}" + (f"; beside it: {others}" if others else ""))
         found = found[nest]
@@ -178,9 +178,14 @@ def _unwrapped(found: object, path: Path, prefixes: Collection[str]) -> StateDic
     return result
 
 
-def _nest(found: Mapping[Any, Any]) -> str | None:
-    """The key under which the state_dict lies, if it is nested."""
-    return next((key for key in NESTS if isinstance(found.get(key), Mapping)), None)
+def find_nest(found: Mapping[Any, Any]) -> str | None:
+    """The key under which the state_dict lies, if it is nested; a nest with tensors goes before one without."""
+    nests = [key for key in NESTS if isinstance(found.get(key), Mapping)]
+    return next((key for key in nests if _has_tensors(found[key])), next(iter(nests), None))
+
+
+def _has_tensors(value: object) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, Mapping) and any(map(_has_tensors, value.values())))
 
 
 def _refuse_bombs(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,18 @@ import numpy as np
 from torch import Tensor, nn
 
 from .matching import tensors_of
-
-Module = dict[str, tuple[int, ...]]  # leaf, such as "weight" -> shape
-Modules = dict[str, Module]
+from .numbering import (
+    Module,
+    Modules,
+    doubtful_numbers,
+    family,
+    order_can_be_trusted,
+    renumbered_families,
+    signature,
+)
 
 SAME_NAME = "same name and shapes"
+NUMBERED = "same name and shapes, unless layers were inserted and the numbers have moved"
 PREFIX = "same name and shapes but for a prefix"
 ONLY_ONE = "the only one of these shapes"
 ORDER = "by order, among others of these shapes"
@@ -28,7 +34,8 @@ class RenameSuggestion:
     Attributes:
         mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`. An unmatched
             name that would stand in the way of another becomes `unmatched.<name>`.
-        why: the same names of the checkpoint -> the evidence, one of four; the last, `ORDER`, is likely, not certain.
+        why: the same names of the checkpoint -> the evidence, one of five; `NUMBERED` and `ORDER` are likely, not
+            certain.
         ambiguous: groups of modules of the checkpoint and of the model with the same shapes, between which nothing
             decides.
         unmatched: modules of the checkpoint for whose shapes the model has nothing left.
@@ -62,16 +69,18 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     mine, yours = _modules(state_dict), _modules(present)
     if not _leaves(mine) & _leaves(yours):  # names that say nothing: each tensor on its own
         mine, yours = _tensors(state_dict), _tensors(present)
-    moved = _renumbered(mine, yours)
+    moved = renumbered_families(mine, yours)
     named = {name: name for name in mine if name in yours and _alike(mine[name], yours[name])}
-    named = {name: name for name in named if _family(name) not in moved}
-    ordered = _by_order(mine, yours) if _order_can_be_trusted(mine, yours) else {}
+    named = {name: name for name in named if family(name) not in moved}
+    ordered = _by_order(mine, yours) if order_can_be_trusted(mine, yours) else {}
     disputed = {name for name in named if ordered.get(name, name) != name}
     disputed |= {name for name, other in ordered.items() if other in disputed}
     pairs: dict[str, tuple[str, str]] = {}
     taken: set[str] = set()
+    doubtful = doubtful_numbers(mine, yours)
     for reason, found in (
-        (SAME_NAME, named),
+        (SAME_NAME, {name: name for name in named if name not in doubtful}),
+        (NUMBERED, named),
         (PREFIX, _behind_a_prefix(mine, yours)),
         (ONLY_ONE, _only_ones(mine, yours)),
         (ORDER, ordered),
@@ -113,13 +122,8 @@ def _leaves(modules: Modules) -> set[str]:
     return {leaf for module in modules.values() for leaf in module}
 
 
-def _signature(module: Module) -> frozenset[tuple[str, tuple[int, ...]]]:
-    """Its shapes. A counter of batches is left out: old checkpoints have none."""
-    return frozenset(item for item in module.items() if item[0] != "num_batches_tracked")
-
-
 def _alike(mine: Module, yours: Module) -> bool:
-    return _signature(mine) == _signature(yours)
+    return signature(mine) == signature(yours)
 
 
 def find_prefix(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[str, str]:
@@ -144,42 +148,14 @@ def _prefix(mine: Modules, yours: Modules) -> tuple[str, str]:
     return best if count > 1 or len(mine) == 1 else ("", "")
 
 
-def _family(name: str) -> str:
-    """The name with its numbers left open: layer1.0.conv2 -> layer#.#.conv#."""
-    return re.sub(r"\d+", "#", name)
-
-
-def _numbers(modules: Modules) -> dict[str, list[tuple[int, ...]]]:
-    """Each family of names -> the numbers in them, in the order in which they come."""
-    found = defaultdict(list)
-    for name in modules:
-        found[_family(name)].append(tuple(map(int, re.findall(r"\d+", name))))
-    return found
+def inserted(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
+    """Names of modules on both sides -> modules on one side whose insertion would have moved the numbers in them."""
+    return doubtful_numbers(_modules(state_dict), _modules(tensors_of(model)))
 
 
 def renumbered(model: nn.Module, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Families of names, such as `blocks.#.norm`, that have numbers of their own on both sides."""
-    return tuple(sorted(_renumbered(_modules(state_dict), _modules(tensors_of(model)))))
-
-
-def _renumbered(mine: Modules, yours: Modules) -> set[str]:
-    """Families that have numbers of their own on both sides, so that an equal number need not be the same module."""
-    ours, theirs = _numbers(mine), _numbers(yours)
-    return {family for family in ours.keys() & theirs.keys() if _differ(set(ours[family]), set(theirs[family]))}
-
-
-def _differ(ours: set, theirs: set) -> bool:
-    return bool(ours - theirs and theirs - ours)
-
-
-def _order_can_be_trusted(mine: Modules, yours: Modules) -> bool:
-    """Whether the numbers in the names rise, and the names were not sorted by somebody."""
-    families = _numbers(mine)
-    if any(numbers != sorted(numbers) for numbers in families.values()):
-        return False
-    if list(mine.values()) and all(set(module) == {""} for module in mine.values()):
-        return len(families) == 1  # single tensors: only if numbers are all there is
-    return len(families) == 1 or list(mine) != sorted(mine) or list(yours) == sorted(yours)
+    return tuple(sorted(renumbered_families(_modules(state_dict), _modules(tensors_of(model)))))
 
 
 def _behind_a_prefix(mine: Modules, yours: Modules) -> dict[str, str]:
@@ -192,9 +168,9 @@ def _behind_a_prefix(mine: Modules, yours: Modules) -> dict[str, str]:
 
 def _only_ones(mine: Modules, yours: Modules) -> dict[str, str]:
     """Pairs of modules whose shapes nothing else has on either side."""
-    counts = [Counter(map(_signature, modules.values())) for modules in (mine, yours)]
-    theirs = {_signature(module): name for name, module in yours.items()}
-    signatures = {name: _signature(module) for name, module in mine.items()}
+    counts = [Counter(map(signature, modules.values())) for modules in (mine, yours)]
+    theirs = {signature(module): name for name, module in yours.items()}
+    signatures = {name: signature(module) for name, module in mine.items()}
     return {name: theirs[s] for name, s in signatures.items() if all(count[s] == 1 for count in counts)}
 
 
@@ -204,8 +180,8 @@ def _by_order(mine: Modules, yours: Modules) -> dict[str, str]:
     It is long enough if it has as many modules of each kind as the side with fewer of them: then nothing is out of
     order.
     """
-    kinds = {signature: i for i, signature in enumerate({_signature(m) for m in [*mine.values(), *yours.values()]})}
-    a, b = (np.array([kinds[_signature(m)] for m in modules.values()], dtype=int) for modules in (mine, yours))
+    kinds = {kind: i for i, kind in enumerate({signature(m) for m in [*mine.values(), *yours.values()]})}
+    a, b = (np.array([kinds[signature(m)] for m in modules.values()], dtype=int) for modules in (mine, yours))
     ahead, behind = _common(a, b), _common(a[::-1], b[::-1])[::-1, ::-1]
     best = ahead[-1, -1]
     if best < sum((Counter(a.tolist()) & Counter(b.tolist())).values()):
@@ -236,7 +212,7 @@ def _left_over(
     for side, (modules, done) in enumerate(((mine, paired), (yours, taken))):
         for name in modules:
             if name not in done:
-                groups[_signature(modules[name])][side].append(name)
+                groups[signature(modules[name])][side].append(name)
     ambiguous = tuple((tuple(names), tuple(others)) for names, others in groups.values() if names and others)
     unmatched = tuple(name for names, others in groups.values() if not others for name in names)
     return ambiguous, unmatched
