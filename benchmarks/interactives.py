@@ -14,9 +14,11 @@ from statistics import median
 
 import torch
 
-from helpers import datasets, widgets
+from helpers import datasets, models, widgets
 from helpers.lessons import LESSONS
 from helpers.matconvnet import load_matconvnet
+from helpers.state_dict import load_matching
+from helpers.state_dict.matching import renamed
 from helpers.widgets.network_explorer import ARRANGEMENTS, rearranged
 
 BUDGET_MS = 200
@@ -67,8 +69,25 @@ def lesson_map() -> dict[str, float]:
     return {"update": milliseconds(lambda: shown.draw(goal=LESSONS[-1].number))}
 
 
+def key_matcher() -> dict[str, float]:
+    """The naive recipe loads the checkpoint for each tick; what cannot be saved is renaming the keys."""
+    state_dict = torch.load(datasets.vgg16_pth())
+    two = widgets.make_student_and_teacher(state_dict)
+    rules = {"teacher": (r"^teacher\.", ""), "body": (r"^backbone\.", "features."), "head": (r"^head", "classifier")}
+    shown = widgets.KeyMatcher(models.vgg16(102), two, rules)
+    pairs = list(rules.values())
+    return {
+        "update": milliseconds(lambda: shown.draw(rule_0=True, rule_1=True, rule_2=True, hide_loaded=False)),
+        "naive: build it and load": milliseconds(lambda: load_matching(models.vgg16(102), two, rename=pairs), 5),
+        "limit: rename the keys": milliseconds(lambda: renamed(two, pairs)),
+    }
+
+
+INTERACTIVES = {"network explorer": network_explorer, "map of the lessons": lesson_map, "key matcher": key_matcher}
+
 if __name__ == "__main__":
-    for name, found in {"network explorer": network_explorer(), "map of the lessons": lesson_map()}.items():
+    for name, measure in INTERACTIVES.items():
+        found = measure()
         reference = next(iter(found.values()))
         for what, taken in found.items():
             print(f"{name:20} {what:28} {taken:7.1f} ms   {taken / reference:5.2f} x the update")

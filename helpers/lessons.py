@@ -57,6 +57,15 @@ LESSONS = (
         minutes=75,
         needs=("01",),
     ),
+    Lesson(
+        "03",
+        "03_load_partial_state_dict.ipynb",
+        "Load the part that fits",
+        "My network is no longer the checkpoint's. How do I load what still fits, and how do I know what stayed "
+        "random?",
+        minutes=85,
+        needs=("02",),
+    ),
 )
 
 

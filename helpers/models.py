@@ -108,6 +108,21 @@ def resnet18(num_classes: int = 10, *, width: float = 0.25) -> ResNet18:
     return model
 
 
+@torch.no_grad()
+def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Share of inputs that a classifier names rightly, in eval mode; afterwards its mode is what it was.
+
+    Args:
+        model: maps inputs to (N, classes).
+        inputs: (N, ...), in one batch.
+        labels: (N,) the right class of each.
+    """
+    training = model.training
+    guesses = model.eval()(inputs).argmax(1)
+    model.train(training)
+    return (guesses == labels).float().mean().item()
+
+
 def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
     downsample = None
     if stride != 1 or in_channels != out_channels:

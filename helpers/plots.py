@@ -60,6 +60,28 @@ def show_kernels(rows: Mapping[str, Tensor], count: int = 8) -> None:
     plt.show()
 
 
+def show_pairs(mine: Sequence[str], yours: Sequence[str], pairs: Mapping[str, str], right: Mapping[str, str]) -> None:
+    """Which layer of a checkpoint fills which layer of a model: lines between two columns of names.
+
+    Args:
+        mine: names in the checkpoint, from top to bottom.
+        yours: names in the model.
+        pairs: name in the checkpoint -> name in the model that it fills.
+        right: name in the checkpoint -> name that it should fill. Right pairs are green, wrong ones red and dashed.
+    """
+    _, axis = plt.subplots(figsize=(6.5, 0.3 * max(len(mine), len(yours)) + 0.5))
+    for old in mine:
+        color, style = (RIGHT, "-") if pairs[old] == right[old] else (WRONG, "--")
+        axis.plot([0, 1], [-mine.index(old), -yours.index(pairs[old])], color=color, linestyle=style)
+    for x, side, title, names in ((-0.04, "right", "checkpoint", mine), (1.04, "left", "model", yours)):
+        axis.text(x, 1, title, ha=side, va="center", fontsize=9, style="italic")
+        for row, name in enumerate(names):
+            axis.text(x, -row, name, ha=side, va="center", fontsize=9)
+    axis.set(xlim=(-1.2, 2.2), ylim=(0.5 - max(len(mine), len(yours)), 1.5))
+    axis.set_axis_off()
+    plt.show()
+
+
 def kernel_grid(weight: Tensor, limit: float, rows: int = 8, columns: int = 16, side: int = 24) -> NDArray[np.uint8]:
     """Kernels as small pictures in a grid: outputs run to the right, inputs down.
 

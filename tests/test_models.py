@@ -49,3 +49,16 @@ def test_every_width_keeps_the_names() -> None:
 def test_image_sizes_that_five_pools_do_not_divide_are_refused(size) -> None:
     with pytest.raises(ValueError, match=f"multiple of 32.*got {size}"):
         models.vgg16(image_size=size)
+
+
+def test_accuracy_is_counted_in_eval_mode_and_the_mode_stays() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.Identity()).train()
+    inputs, labels = torch.randn(9, 5), torch.randint(5, (9,))
+    right = sum(max(range(5), key=row.tolist().__getitem__) == label for row, label in zip(inputs, labels, strict=True))
+    assert 0 < right < 9
+    assert models.accuracy(model, inputs, labels) == pytest.approx(right / 9)
+    assert model.training
+    model.eval()
+    models.accuracy(model, inputs, labels)
+    assert not model.training

@@ -385,6 +385,21 @@ def test_the_key_matcher_shows_why_rules_clash_and_changes_neither_side() -> Non
     assert checkpoint.keys() == small_checkpoint().keys()
 
 
+def test_student_and_teacher_are_one_network_but_for_noise() -> None:
+    torch.manual_seed(0)
+    right = {"features.0.weight": torch.randn(4, 3, 2, 5), "classifier.6.bias": torch.randn(70)}
+    two = widgets.make_student_and_teacher(right)
+    assert list(two) == [
+        "student.module.backbone.0.weight",
+        "teacher.backbone.0.weight",
+        "student.module.head.6.bias",
+        "teacher.head.6.bias",
+    ]
+    assert two["teacher.backbone.0.weight"] is right["features.0.weight"]
+    noise = two["student.module.head.6.bias"] - right["classifier.6.bias"]
+    assert 0.3 < noise.std() / right["classifier.6.bias"].std() < 0.7
+
+
 def clinic() -> widgets.CheckpointClinic:
     model = Small()
     plain = model.state_dict()

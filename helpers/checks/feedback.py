@@ -113,6 +113,60 @@ def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, T
     raise NotYet(f"{what} at [{index}] should be {expected[place]:.4f}, but is {got[place]:.4f}.{because}")
 
 
+def must_refuse(function: Any, *inputs: Any, case: str, cause: str) -> None:
+    """`NotYet` unless the learner's function raises a ValueError for copies of `inputs`.
+
+    Args:
+        function: what the learner handed in; it is known to answer other inputs.
+        inputs: what it cannot do anything good with.
+        case: how messages call these inputs, for instance "if two names become one".
+        cause: the likely cause if it answers all the same.
+    """
+    try:
+        answer = function(*copy.deepcopy(inputs))
+    except ValueError:
+        return
+    except Exception as error:
+        raise NotYet(f"{case}, a ValueError is wanted, not {type(error).__name__}: {error}{_line(error)}") from None
+    found = f"returns a {type(answer).__name__}" if answer is not None else "returns None"
+    raise NotYet(f"{case}, a ValueError is wanted, but your function {found}.{because(cause)}")
+
+
+def compare_dicts(
+    got: Any,
+    expected: Mapping[str, Tensor],
+    what: str,
+    missing: Mapping[str, str],
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """`NotYet` at the first name or value that differs.
+
+    Args:
+        got: what the learner made.
+        expected: what is right.
+        what: how the message calls it.
+        missing: a part of a name that is missing or has other numbers -> the likely cause.
+        extra: a name that should not be there -> the likely cause.
+    """
+    if not isinstance(got, Mapping):
+        raise NotYet(f"{what} should be a dictionary, but is a {type(got).__name__}.")
+    for key in got:
+        if key not in expected:
+            raise NotYet(f"{what} has {key!r}, which should not be there.{because((extra or {}).get(key))}")
+    for key, tensor in expected.items():
+        why = because(next((cause for part, cause in missing.items() if part in key), None))
+        if key not in got:
+            raise NotYet(f"{what} lacks {key!r}.{why}")
+        if not isinstance(got[key], Tensor):
+            raise NotYet(f"{what} has a {type(got[key]).__name__} under {key!r}, not a tensor.")
+        if got[key].shape != tensor.shape or not torch.equal(got[key], tensor):
+            raise NotYet(f"{what} has other numbers in {key!r}.{why}")
+
+
+def because(cause: str | None) -> str:
+    return f"\nLikely cause: {cause}" if cause else ""
+
+
 def pair(got: Any, what: str) -> tuple[Any, Any]:
     """The two values that the learner returned, as a tuple, a list or a row of objects; else `NotYet`."""
     if isinstance(got, np.ndarray) and got.dtype == object and got.ndim == 1:

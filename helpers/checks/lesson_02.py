@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .feedback import Exercise, NotYet, call
+from .feedback import Exercise, NotYet, because, call, compare_dicts
 
 
 def small(seed: int) -> nn.Sequential:
@@ -29,7 +28,7 @@ def verify_snapshot(answer: Any) -> None:
     expected = model.state_dict()
     if isinstance(got, nn.Module):
         raise NotYet("the snapshot should be a dictionary, but is a model.\nLikely cause: take its state_dict().")
-    _compare_dicts(got, expected, "the snapshot", BUFFERS)
+    compare_dicts(got, expected, "the snapshot", BUFFERS)
 
     def take_and_train(trained: nn.Module) -> tuple[Any, list[str]]:
         taken = answer(trained)
@@ -75,7 +74,7 @@ def verify_unwrap(answer: Any) -> None:
     }
     for case, checkpoint in cases.items():
         got = call(answer, checkpoint, case=f"for a checkpoint that is {case}", crashes=CRASHES)
-        _compare_dicts(got, tensors, f"for a checkpoint that is {case}, the result", {}, causes)
+        compare_dicts(got, tensors, f"for a checkpoint that is {case}, the result", {}, causes)
 
 
 CRASHES = [
@@ -93,11 +92,11 @@ def verify_copy(answer: Any) -> None:
     if any(not torch.equal(before[key], tensor) for key, tensor in source.state_dict().items()):
         raise NotYet("the source has changed.\nLikely cause: source and target are exchanged.")
     if not isinstance(got, nn.Module):
-        because = _because("load_state_dict returns a report, not the model." if "Keys" in type(got).__name__ else None)
-        raise NotYet(f"return the target, not a {type(got).__name__}.{because}")
+        why = because("load_state_dict returns a report, not the model." if "Keys" in type(got).__name__ else None)
+        raise NotYet(f"return the target, not a {type(got).__name__}.{why}")
     if got is not target:
         raise NotYet("this is not the target that was given.\nLikely cause: deepcopy; fill the target itself.")
-    _compare_dicts(target.state_dict(), before, "the target", BUFFERS)
+    compare_dicts(target.state_dict(), before, "the target", BUFFERS)
     with torch.no_grad():
         for tensor in target.state_dict().values():
             tensor += 1
@@ -116,41 +115,6 @@ def verify_copy(answer: Any) -> None:
 
 BUFFERS = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
 IN_PLACE = [("leaf Variable", "PyTorch guards what is trained; write inside `with torch.no_grad():`.")]
-
-
-def _compare_dicts(
-    got: Any,
-    expected: Mapping[str, Tensor],
-    what: str,
-    missing: Mapping[str, str],
-    extra: Mapping[str, str] | None = None,
-) -> None:
-    """`NotYet` at the first name or value that differs.
-
-    Args:
-        got: what the learner made.
-        expected: what is right.
-        what: how the message calls it.
-        missing: a part of a name that is missing or has other numbers -> the likely cause.
-        extra: a name that should not be there -> the likely cause.
-    """
-    if not isinstance(got, Mapping):
-        raise NotYet(f"{what} should be a dictionary, but is a {type(got).__name__}.")
-    for key in got:
-        if key not in expected:
-            raise NotYet(f"{what} has {key!r}, which should not be there.{_because((extra or {}).get(key))}")
-    for key, tensor in expected.items():
-        because = _because(next((cause for part, cause in missing.items() if part in key), None))
-        if key not in got:
-            raise NotYet(f"{what} lacks {key!r}.{because}")
-        if not isinstance(got[key], Tensor):
-            raise NotYet(f"{what} has a {type(got[key]).__name__} under {key!r}, not a tensor.")
-        if got[key].shape != tensor.shape or not torch.equal(got[key], tensor):
-            raise NotYet(f"{what} has other numbers in {key!r}.{because}")
-
-
-def _because(cause: str | None) -> str:
-    return f"\nLikely cause: {cause}" if cause else ""
 
 
 EXERCISES = {

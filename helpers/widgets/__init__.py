@@ -1,7 +1,7 @@
 """Every interactive a lesson shows. `interactive.py` says how one is made."""
 
 from .checkpoint_clinic import CheckpointClinic, make_patients
-from .key_matcher import KeyMatcher
+from .key_matcher import KeyMatcher, make_student_and_teacher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
 
@@ -14,4 +14,5 @@ __all__ = [
     "LessonMap",
     "NetworkExplorer",
     "make_patients",
+    "make_student_and_teacher",
 ]

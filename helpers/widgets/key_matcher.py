@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 
 import ipywidgets
+import torch
 from torch import Tensor, nn
 
 from ..state_dict import LoadReport, compare
@@ -81,3 +82,18 @@ def keys_html(report: LoadReport, hide_loaded: bool) -> str:
 
 def _tick(label: str) -> ipywidgets.Checkbox:
     return ipywidgets.Checkbox(description=label, indent=False, layout={"width": "auto", "margin": "0 1em 0 0"})
+
+
+def make_student_and_teacher(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A VGG twice, as programs for self-supervised training save it; the teacher shares the tensors of `state_dict`.
+
+    The student stands for an earlier state: it has noise added, half as large as the tensor's own spread.
+    """
+    noise = torch.Generator().manual_seed(0)
+    checkpoint = {}
+    for key, tensor in state_dict.items():
+        other = key.replace("features.", "backbone.").replace("classifier.", "head.")
+        spread = tensor.std(correction=0)
+        checkpoint[f"student.module.{other}"] = tensor + spread / 2 * torch.randn(tensor.shape, generator=noise)
+        checkpoint[f"teacher.{other}"] = tensor
+    return checkpoint

@@ -1,0 +1,112 @@
+"""Lesson 03 beyond its stored outputs: its recipe, its figures, and its switch to torchvision's ImageNet weights.
+
+Those weights are not here, so a VGG16 of their size with random ones takes their place in the cache.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+import torchvision
+from nbclient import NotebookClient
+from torch import nn
+
+from helpers import datasets
+from helpers.datasets import DATA
+from helpers.models import accuracy, vgg16
+from helpers.state_dict import load_matching, suggest_renames
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/03_load_partial_state_dict.ipynb"
+
+
+@pytest.fixture
+def source() -> str:
+    (source,) = [cell.source for cell in nbformat.read(NOTEBOOK, 4).cells if "def load_what_fits" in cell.source]
+    return source
+
+
+@pytest.fixture
+def recipe(source) -> Callable:
+    namespace = {}
+    exec(source, namespace)
+    return namespace["load_what_fits"]
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_the_recipe_loads_what_the_helper_loads(recipe, batch_norm) -> None:
+    state_dict = torch.load(DATA / "vgg16_thin.pth")
+    ours, theirs = vgg16(7, batch_norm=batch_norm), vgg16(7, batch_norm=batch_norm)
+    theirs.load_state_dict(ours.state_dict())
+    names = suggest_renames(ours, state_dict).mapping
+    stayed, unused = recipe(ours, state_dict, names)
+    report = load_matching(theirs, state_dict, rename=names)
+    assert set(stayed) == {*report.missing, *report.mismatched}
+    assert set(unused) == {*report.unexpected, *report.mismatched}
+    assert all(torch.equal(tensor, theirs.state_dict()[key]) for key, tensor in ours.state_dict().items())
+
+
+def test_the_recipe_refuses_clashes_and_what_fits_nowhere(recipe) -> None:
+    state_dict = torch.load(DATA / "vgg16_thin.pth")
+    with pytest.raises(AssertionError, match="two tensors would get one name"):
+        recipe(vgg16(), state_dict, {"features.0.weight": "features.2.weight"})
+    prefixed = {f"module.{key}": tensor for key, tensor in state_dict.items()}
+    with pytest.raises(AssertionError, match=r"nothing fits: 'module\.features\.0\.weight' in the checkpoint"):
+        recipe(vgg16(), prefixed)
+
+
+def test_the_comments_of_the_recipe_work_when_uncommented(source) -> None:
+    definition, _, usage = source.partition("# import torchvision\n")
+    usage = re.sub("^# ", "", usage, flags=re.M).replace("torchvision.models.vgg16", "vgg16")
+    namespace = {"vgg16": vgg16}
+    exec(definition + usage.replace("checkpoint.pth", str(DATA / "vgg16_thin.pth")), namespace)
+    assert namespace["stayed"] == ["classifier.6.weight", "classifier.6.bias"] == namespace["unused"]
+
+
+def with_a_random_module(state_dict) -> nn.Module:
+    model = nn.ModuleDict({"rnn3": nn.Sequential(nn.Conv2d(3, 3, 3, 1, 1), nn.Tanh()), "vgg": vgg16()})
+    model["vgg"].load_state_dict(state_dict)
+    return nn.Sequential(*model.values())
+
+
+def with_a_random_conv(state_dict) -> nn.Module:
+    model = vgg16()
+    load_matching(model, {key: tensor for key, tensor in state_dict.items() if not key.startswith("features.12.")})
+    return model
+
+
+def with_a_conv_inserted(state_dict) -> nn.Module:
+    model = vgg16()
+    for layer in (nn.ReLU(), nn.Conv2d(128, 128, 3, padding=1)):
+        model.features.insert(24, layer)
+    load_matching(model, state_dict)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("build", "bound"), [(with_a_random_module, 0.8), (with_a_random_conv, 0.3), (with_a_conv_inserted, 0.3)]
+)
+def test_what_the_lesson_calls_lost_is_lost_for_other_seeds_too(build, bound) -> None:
+    images, labels = datasets.cifar10_sample()
+    x, state_dict = datasets.normalize(images), torch.load(DATA / "vgg16_thin.pth")
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert accuracy(build(state_dict), x, labels) < bound
+
+
+@pytest.mark.slow
+def test_the_lesson_runs_on_a_network_of_torchvisions_size(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "pretrained-weights-workbook/vgg16-397923af.pth"
+    path.parent.mkdir()
+    torch.manual_seed(0)
+    torch.save(torchvision.models.vgg16().state_dict(), path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (switched,) = [cell for cell in notebook.cells if "\nREAL = False" in cell.source]
+    switched.source = switched.source.replace("\nREAL = False", "\nREAL = True")
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    printed = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stdout")
+    assert "torch.Size([10, 4096]) largest difference 0.0" in printed
+    assert "teacher 30 loaded, same outputs: True" in printed
