@@ -63,7 +63,7 @@ LESSONS = (
         "Load the part that fits",
         "My network is no longer the checkpoint's. How do I load what still fits, and how do I know what stayed "
         "random?",
-        minutes=85,
+        minutes=80,
         needs=("02",),
     ),
 )

@@ -69,10 +69,13 @@ def show_pairs(mine: Sequence[str], yours: Sequence[str], pairs: Mapping[str, st
         pairs: name in the checkpoint -> name in the model that it fills.
         right: name in the checkpoint -> name that it should fill. Right pairs are green, wrong ones red and dashed.
     """
-    _, axis = plt.subplots(figsize=(6.5, 0.3 * max(len(mine), len(yours)) + 0.5))
+    _, axis = plt.subplots(figsize=(6.5, 0.3 * max(len(mine), len(yours)) + 0.9))
+    styles = {True: (RIGHT, "-", "right"), False: (WRONG, "--", "wrong")}
     for old in mine:
-        color, style = (RIGHT, "-") if pairs[old] == right[old] else (WRONG, "--")
+        color, style, _ = styles[pairs[old] == right[old]]
         axis.plot([0, 1], [-mine.index(old), -yours.index(pairs[old])], color=color, linestyle=style)
+    key = [plt.Line2D([], [], color=color, linestyle=style, label=label) for color, style, label in styles.values()]
+    axis.legend(handles=key, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, fontsize=9)
     for x, side, title, names in ((-0.04, "right", "checkpoint", mine), (1.04, "left", "model", yours)):
         axis.text(x, 1, title, ha=side, va="center", fontsize=9, style="italic")
         for row, name in enumerate(names):

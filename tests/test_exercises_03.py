@@ -19,17 +19,23 @@ def test_stubs_are_not_attempted(exercise, stub) -> None:
     assert outcome(exercise, stub)[0] == "not attempted"
 
 
-def fitting(model, state_dict):
+def sort_out(model, state_dict):
     mine = model.state_dict()
-    return {key: t for key, t in state_dict.items() if key in mine and t.shape == mine[key].shape}
+    both = mine.keys() & state_dict.keys()
+    loaded = {key for key in both if mine[key].shape == state_dict[key].shape}
+    return loaded, both - loaded, mine.keys() - both, state_dict.keys() - both
 
 
-def fitting_in_a_loop(model, state_dict):
-    found = {}
-    for name, tensor in model.state_dict().items():
-        if name in state_dict and state_dict[name].shape == tensor.shape:
-            found[name] = state_dict[name].clone()
-    return found
+def sort_out_in_a_loop(model, state_dict):
+    loaded, mismatched, missing = [], [], []
+    for key, tensor in model.state_dict().items():
+        if key not in state_dict:
+            missing.append(key)
+        elif state_dict[key].shape == tensor.shape:
+            loaded.append(key)
+        else:
+            mismatched.append(key)
+    return loaded, mismatched, missing, [key for key in state_dict if key not in model.state_dict()]
 
 
 def rename(state_dict, new_names):
@@ -53,12 +59,27 @@ def layers(state_dict):
     return [key.removesuffix(".weight") for key, t in state_dict.items() if key.endswith(".weight") and t.ndim >= 2]
 
 
-def pair_layers(model, state_dict, strict=True, shapes=True, leaves=("weight", "bias"), find=layers):
+def pair_layers(
+    model, state_dict, strict=True, same=torch.Tensor.size, biases=True, leaves=("weight", "bias"), find=layers
+):
     mine, names = model.state_dict(), {}
     for old, new in zip(find(state_dict), find(mine), strict=strict):
-        if shapes and state_dict[f"{old}.weight"].shape != mine[f"{new}.weight"].shape:
+        if same(state_dict[f"{old}.weight"]) != same(mine[f"{new}.weight"]):
             raise ValueError(f"{old} and {new} have different shapes")
+        if biases and (f"{old}.bias" in state_dict) != (f"{new}.bias" in mine):
+            raise ValueError(f"only one of {old} and {new} has a bias")
         names |= {f"{old}.{leaf}": f"{new}.{leaf}" for leaf in leaves if f"{old}.{leaf}" in state_dict}
+    return names
+
+
+def first_of_the_shape(model, state_dict):
+    mine, names = model.state_dict(), {}
+    if len(layers(mine)) != len(layers(state_dict)):
+        raise ValueError
+    for old in layers(state_dict):
+        shape = state_dict[f"{old}.weight"].shape
+        new = next(name for name in layers(mine) if mine[f"{name}.weight"].shape == shape)
+        names |= {f"{old}.{leaf}": f"{new}.{leaf}" for leaf in ("weight", "bias") if f"{old}.{leaf}" in state_dict}
     return names
 
 
@@ -77,8 +98,8 @@ def first_difference_of_slices(ours, theirs, x):
 
 
 RIGHT = [
-    ("3.1", fitting),
-    ("3.1", fitting_in_a_loop),
+    ("3.1", sort_out),
+    ("3.1", sort_out_in_a_loop),
     ("3.2", rename),
     ("3.2", rename_in_a_loop),
     ("3.3", pair_layers),
@@ -93,28 +114,43 @@ def test_right_answers_pass(exercise, answer) -> None:
 
 
 def loads_at_once(model, state_dict):
-    found = fitting(model, state_dict)
-    model.load_state_dict(found, strict=False)
+    found = sort_out(model, state_dict)
+    model.load_state_dict({key: state_dict[key] for key in found[0]}, strict=False)
     return found
 
 
-def only_parameters(model, state_dict):
-    mine = dict(model.named_parameters())
-    return {key: t for key, t in state_dict.items() if key in mine and t.shape == mine[key].shape}
-
-
-def any_shape(model, state_dict):
-    shapes = [t.shape for t in model.state_dict().values()]
-    return {key: t for key, t in state_dict.items() if t.shape in shapes}
-
-
-def own_numbers(model, state_dict):
-    return {key: model.state_dict()[key] for key in fitting(model, state_dict)}
+def only_names(model, state_dict):
+    mine = set(model.state_dict())
+    return mine & set(state_dict), set(), mine - set(state_dict), set(state_dict) - mine
 
 
 def same_count(model, state_dict):
     mine = model.state_dict()
-    return {key: t for key, t in state_dict.items() if key in mine and t.numel() == mine[key].numel()}
+    both = mine.keys() & state_dict.keys()
+    loaded = {key for key in both if mine[key].numel() == state_dict[key].numel()}
+    return loaded, both - loaded, mine.keys() - both, state_dict.keys() - both
+
+
+def only_parameters(model, state_dict):
+    mine = dict(model.named_parameters())
+    both = mine.keys() & state_dict.keys()
+    loaded = {key for key in both if mine[key].shape == state_dict[key].shape}
+    return loaded, both - loaded, mine.keys() - both, state_dict.keys() - both
+
+
+def any_shape(model, state_dict):
+    shapes = [t.shape for t in model.state_dict().values()]
+    return {key for key, t in state_dict.items() if t.shape in shapes}, set(), set(), set()
+
+
+def missing_if_not_loaded(model, state_dict):
+    loaded, mismatched, _, unexpected = sort_out(model, state_dict)
+    return loaded, mismatched, model.state_dict().keys() - loaded, unexpected
+
+
+def exchanged(model, state_dict):
+    loaded, mismatched, missing, unexpected = sort_out(model, state_dict)
+    return loaded, mismatched, unexpected, missing
 
 
 def one_after_the_other(state_dict, new_names):
@@ -139,6 +175,19 @@ def in_place(state_dict, new_names):
     return state_dict
 
 
+def backwards(state_dict, new_names):
+    renamed = dict(state_dict)
+    for old, new in reversed(new_names.items()):
+        renamed[new] = renamed.pop(old)
+    return renamed
+
+
+def refuses_what_is_there(state_dict, new_names):
+    if any(new in state_dict for new in new_names.values()):
+        raise ValueError("this name is taken")
+    return {new_names.get(key, key): t for key, t in state_dict.items()}
+
+
 def only_duplicates_in_the_new_names(state_dict, new_names):
     if len(set(new_names.values())) < len(new_names):
         raise ValueError
@@ -161,6 +210,12 @@ def compares_weights(ours, theirs, x):
         if any(not torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True)):
             return i
     return -1
+
+
+def compares_types(ours, theirs, x):
+    pairs = enumerate(zip(ours, theirs, strict=True))
+    found = next((i for i, (a, b) in pairs if type(a) is not type(b)), -1)
+    return found if found >= 0 else first_difference(ours, theirs, x)
 
 
 def last_difference(ours, theirs, x):
@@ -195,17 +250,21 @@ def with_equals(ours, theirs, x):
 
 
 WRONG = [
-    ("3.1", lambda m, s: {k: t for k, t in s.items() if k in m.state_dict()}, "its shape was not compared"),
+    ("3.1", only_names, "'loaded' should not have '2.bias'.\nLikely cause: the shapes were not compared"),
     ("3.1", same_count, "as many numbers are not the same shape"),
-    ("3.1", any_shape, "'3.weight', which should not be there"),
+    ("3.1", any_shape, "its shape occurs in the model, but its name does not"),
     ("3.1", only_parameters, "buffers are missing"),
-    ("3.1", own_numbers, "the numbers are the model's own"),
-    ("3.1", loads_at_once, "changes what it was given"),
-    ("3.1", lambda m, s: list(fitting(m, s)), "should be a dictionary, but is a list"),
-    ("3.1", lambda m, s: {k: t for k, t in s.items() if t.shape == m.state_dict()[k].shape}, "not have every name"),
+    ("3.1", loads_at_once, "`copy_` or `load_state_dict` on an argument"),
+    ("3.1", missing_if_not_loaded, "a name that both sides have is mismatched"),
+    ("3.1", exchanged, "missing is what only the model has"),
+    ("3.1", lambda m, s: sort_out(m, s)[:3], "return four sets: loaded, mismatched, missing, unexpected; not 3 values"),
+    ("3.1", lambda m, s: {k for k in s if s[k].shape == m.state_dict()[k].shape}, "the other may not have"),
+    ("3.1", lambda m, s: [len(names) for names in sort_out(m, s)], "'loaded' should be a set of names, but is a int"),
     ("3.2", one_after_the_other, "one after the other"),
     ("3.2", by_replace, "one after the other"),
     ("3.2", in_place, "changes what it was given"),
+    ("3.2", backwards, "the names were changed one after the other"),
+    ("3.2", refuses_what_is_there, "here each tensor ends under a name of its own"),
     ("3.2", lambda s, n: {n[k]: t for k, t in s.items()}, "dict.get has a default"),
     ("3.2", lambda s, n: {n[k]: t for k, t in s.items() if k in n}, "names that are not in `new_names` stay"),
     ("3.2", lambda s, n: s, "the old name is still there"),
@@ -216,17 +275,22 @@ WRONG = [
     ("3.3", lambda m, s: dict(zip(s, m.state_dict(), strict=True)), "the BatchNorms of the model count as layers"),
     (
         "3.3",
-        lambda m, s: pair_layers(m, s, find=all_names, shapes=False),
+        lambda m, s: pair_layers(m, s, find=all_names, same=type, biases=False),
         "the BatchNorms of the model count as layers",
     ),
-    ("3.3", lambda m, s: pair_layers(m, s, find=all_names, strict=False, shapes=False), "a BatchNorm's"),
+    ("3.3", lambda m, s: pair_layers(m, s, find=all_names, strict=False, same=type, biases=False), "a BatchNorm's"),
     ("3.3", lambda m, s: pair_layers(m, s, leaves=("weight",)), "a layer's bias has the name of its weight"),
     ("3.3", lambda m, s: pair_layers(m, s, strict=False), "zip ends with the shorter list"),
-    ("3.3", lambda m, s: pair_layers(m, s, shapes=False), "the shapes were not compared"),
+    ("3.3", lambda m, s: pair_layers(m, s, same=type), "the shapes of each pair were not compared"),
+    ("3.3", lambda m, s: pair_layers(m, s, same=torch.Tensor.numel), "as many numbers are not the same shape"),
+    ("3.3", lambda m, s: pair_layers(m, s, same=lambda t: t.shape[0]), "the shapes of each pair were not compared"),
+    ("3.3", lambda m, s: pair_layers(m, s, biases=False), "if only the checkpoint has a bias, a ValueError is wanted"),
+    ("3.3", first_of_the_shape, "the first layer of the shape is not the next one in order"),
     ("3.3", lambda m, s: {new: old for old, new in pair_layers(m, s).items()}, "the pairs are turned round"),
     ("3.3", lambda m, s: list(pair_layers(m, s)), "should be a dictionary, but is a list"),
     ("3.3", lambda m, s: {f"{a}.bias": s[f"{a}.bias"] for a in layers(s)}, "not every layer has a bias"),
     ("3.4", compares_weights, "compare what the layers put out"),
+    ("3.4", compares_types, "types were compared, not outputs"),
     ("3.4", last_difference, "return at the first difference"),
     ("3.4", only_the_end, "only the last outputs were compared"),
     ("3.4", gives_up_at_once, "-1 only behind the loop"),

@@ -147,7 +147,10 @@ def test_coverage_counts_a_tensor_with_two_names_once() -> None:
     model = nn.ModuleDict({"embedding": nn.Embedding(7, 5), "hidden": nn.Linear(5, 5), "head": nn.Linear(5, 7)})
     model["head"].weight = model["embedding"].weight
     only_tied = {"embedding.weight": torch.ones(7, 5)}
-    assert compare(model, only_tied).coverage == 35 / (35 + 30 + 7)
+    report = compare(model, only_tied)
+    assert report.coverage == 35 / (35 + 30 + 7)
+    assert report.missing == ("hidden.weight", "hidden.bias", "head.bias")
+    assert report.half_loaded == ("head",)
 
 
 def test_compare_changes_nothing() -> None:
@@ -260,6 +263,15 @@ def test_what_cannot_be_copied_is_refused_before_anything_is(spoil, message) -> 
     state_dict["head.weight"] = spoil(state_dict["head.weight"])
     with pytest.raises(StateDictError, match=f"'head.weight' is {message}"):
         load_matching(model, state_dict)
+    assert_equal(model.state_dict(), before)
+
+
+def test_an_expanded_buffer_of_the_model_is_refused_before_anything_is_copied() -> None:
+    model = nn.Linear(3, 2)
+    model.register_buffer("scale", torch.zeros(1).expand(4))
+    before = snapshot(model)
+    with pytest.raises(StateDictError, match="'scale' of the model is expanded"):
+        load_matching(model, {"weight": torch.ones(2, 3), "scale": torch.ones(4)})
     assert_equal(model.state_dict(), before)
 
 

@@ -52,7 +52,7 @@ def call(
         function: what the learner handed in.
         inputs: what to call it with.
         case: how messages call these inputs, for instance "for a kernel (2, 3, 4)".
-        crashes: pairs of a part of an error message and the likely cause of that error.
+        crashes: pairs of a part of an error, "TypeError: ..." for instance, and the likely cause of that error.
         may_change: positions of inputs that the exercise asks to change.
 
     Raises:
@@ -71,9 +71,10 @@ def call(
     except (Exception, SystemExit) as error:
         if re.search(r"'ellipsis'|\bnot ellipsis", str(error)):
             raise NotAttempted from None
-        cause = next((f"\nLikely cause: {cause}" for part, cause in crashes if part in str(error)), "")
+        said = f"{type(error).__name__}: {error}"
+        cause = next((f"\nLikely cause: {cause}" for part, cause in crashes if part in said), "")
         where = f"{case}, your" if case else "your"
-        raise NotYet(f"{where} code stopped with {type(error).__name__}: {error}{_line(error)}{cause}") from None
+        raise NotYet(f"{where} code stopped with {said}{_line(error)}{cause}") from None
     if answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
         raise NotAttempted
     if answer is None:
@@ -86,7 +87,7 @@ def call(
     if not all(_same(before, after) for i, (before, after) in pairs if i not in may_change):
         raise NotYet(
             "your function changes what it was given.\nLikely cause: an in-place operation such as `*=`, "
-            "`+=` or `copy_` on an argument; work on a copy."
+            "`+=`, `copy_` or `load_state_dict` on an argument; work on a copy."
         )
     return answer
 

@@ -71,8 +71,8 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
         )
     causes += _only_here(report.missing, "the model", "stay as they are")
     causes += _only_here(report.unexpected, "the checkpoint", "are not used")
-    causes += [] if names else _insertions(inserted(model, tensors))
-    moved = () if names else renumbered(model, tensors)
+    causes += _insertions(inserted(model, tensors))
+    moved = renumbered(model, tensors)
     if moved:
         causes.append(f"Numbers differ on both sides ({_list(moved)}), so equal names may be different layers.")
     if not causes:
@@ -94,14 +94,18 @@ def _names(model: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Mapping[str
             cause, new = f"The names in the model have {theirs!r} in front.", f"{theirs!r} + key"
         lines = [f"state_dict = {{{new}: t for key, t in state_dict.items()}}"]
         return {key: theirs + key.removeprefix(ours) for key in tensors}, cause, lines
-    mapping = suggest_renames(model, tensors).mapping
-    if 2 * max(shared, len(mapping)) < len(tensors):
-        few = f"only {len(mapping)} of {len(tensors)} tensors can be paired by name, shape and order"
+    suggestion = suggest_renames(model, tensors)
+    mapping = suggestion.mapping
+    if 2 * max(shared, len(suggestion.why)) < len(tensors):
+        few = f"only {len(suggestion.why)} of {len(tensors)} tensors can be paired by name, shape and order"
         return {}, f"It may be another architecture: {few}.", []
     fitting = sum(tensors[key].shape == present[key].shape for key in tensors.keys() & present.keys())
-    if 2 * len(mapping) < len(tensors) or len(mapping) <= fitting:
+    if 2 * len(suggestion.why) < len(tensors) or len(suggestion.why) <= fitting:
         return {}, "", []
-    cause = f"The names differ; by shape and order {len(mapping)} of {len(tensors)} tensors can be paired."
+    cause = f"The names differ; by shape and order {len(suggestion.why)} of {len(tensors)} tensors can be paired."
+    if suggestion.ambiguous:
+        mine, yours = suggestion.ambiguous[0]
+        cause += f" Nothing decides which of {_list(mine)} is which of {_list(yours)}, so they are left out."
     lines = [
         "names = suggest_renames(model, state_dict).mapping",
         "state_dict = {names.get(key, key): t for key, t in state_dict.items()}",
@@ -204,8 +208,8 @@ def _insertions(doubtful: Mapping[str, tuple[str, ...]]) -> list[str]:
         return []
     extra = {name for names in doubtful.values() for name in names}
     return [
-        f"Only one side has {_list(extra)}, of the same shapes as {_list(doubtful)}. If a layer was inserted, not "
-        "appended, the numbers behind it have moved, and equal names are different layers. Compare outputs."
+        f"Only one side has {_list(extra)}, of the same shapes as {_list(doubtful)}. Numbers in names are positions: "
+        "if a layer was inserted before the end, equal names may be different layers. Compare outputs."
     ]
 
 

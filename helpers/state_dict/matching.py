@@ -65,13 +65,14 @@ def compare(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Renam
     shapes = {new: tuple(state_dict[old].shape) for old, new in new_names.items()}
     both = [key for key in present if key in shapes]
     loaded = tuple(key for key in both if shapes[key] == tuple(present[key].shape))
+    filled = {key for keys in _names(model).values() if not keys.isdisjoint(loaded) for key in keys}
     return LoadReport(
         loaded=loaded,
-        missing=tuple(key for key in present if key not in shapes),
+        missing=tuple(key for key in present if key not in shapes and key not in filled),
         unexpected=tuple(new for new in shapes if new not in present),
         mismatched={key: (shapes[key], tuple(present[key].shape)) for key in both if key not in loaded},
         renamed={old: new for old, new in new_names.items() if old != new},
-        half_loaded=_half_loaded(present, set(loaded)),
+        half_loaded=_half_loaded(present, filled | set(loaded)),
         coverage=_coverage(model, loaded),
     )
 
@@ -122,12 +123,18 @@ def _substituted(name: str, pairs: Iterable[tuple[str, str]]) -> str:
 
 def _coverage(model: nn.Module, loaded: Collection[str]) -> float:
     """Share of the numbers in the parameters; one that has two names counts once."""
-    names = defaultdict(set)
-    for key, parameter in model.named_parameters(remove_duplicate=False):
-        names[parameter].add(key)
+    names = _names(model)
     total = sum(parameter.numel() for parameter in names)
     found = sum(parameter.numel() for parameter, keys in names.items() if not keys.isdisjoint(loaded))
     return found / total if total else float(bool(loaded))
+
+
+def _names(model: nn.Module) -> dict[Tensor, set[str]]:
+    """Each parameter -> its names, of which it has several if modules share it."""
+    names = defaultdict(set)
+    for key, parameter in model.named_parameters(remove_duplicate=False):
+        names[parameter].add(key)
+    return names
 
 
 def _half_loaded(present: Mapping[str, Tensor], loaded: set[str]) -> tuple[str, ...]:
@@ -143,8 +150,11 @@ def _half_loaded(present: Mapping[str, Tensor], loaded: set[str]) -> tuple[str, 
 def _refuse_what_cannot_be_copied(present: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
     """Before anything is copied, so that the model stays whole."""
     for key, tensor in chosen.items():
+        mine = present[key]
+        if any(stride == 0 and size > 1 for size, stride in zip(mine.shape, mine.stride(), strict=True)):
+            raise StateDictError(f"{key!r} of the model is expanded, several numbers in one place: clone it first")
         plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
-        if not plain or (tensor.is_complex() and not present[key].is_complex()):
+        if not plain or (tensor.is_complex() and not mine.is_complex()):
             kind = "complex" if plain else "sparse, quantized or on meta"
             raise StateDictError(f"{key!r} is {kind} in the checkpoint, and cannot be copied into the model's tensor")
 

@@ -32,8 +32,9 @@ class RenameSuggestion:
     """What is known of a checkpoint's names.
 
     Attributes:
-        mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`. An unmatched
-            name that would stand in the way of another becomes `unmatched.<name>`.
+        mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`. A name that
+            would stand in the way of another, or is ambiguous and would be loaded all the same because the model has
+            it too, becomes `unmatched.<name>`.
         why: the same names of the checkpoint -> the evidence, one of five; `NUMBERED` and `ORDER` are likely, not
             certain.
         ambiguous: groups of modules of the checkpoint and of the model with the same shapes, between which nothing
@@ -77,10 +78,8 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     disputed |= {name for name, other in ordered.items() if other in disputed}
     pairs: dict[str, tuple[str, str]] = {}
     taken: set[str] = set()
-    doubtful = doubtful_numbers(mine, yours)
     for reason, found in (
-        (SAME_NAME, {name: name for name in named if name not in doubtful}),
-        (NUMBERED, named),
+        (SAME_NAME, named),
         (PREFIX, _behind_a_prefix(mine, yours)),
         (ONLY_ONE, _only_ones(mine, yours)),
         (ORDER, ordered),
@@ -89,17 +88,33 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
             if name not in pairs and other not in taken and name not in disputed:
                 pairs[name] = other, reason
                 taken.add(other)
+    pairs = _with_doubts(pairs, mine, yours)
     ambiguous, unmatched = _left_over(mine, yours, set(pairs), taken)
     keys = {_key(name, leaf): (_key(other, leaf), why) for name, (other, why) in pairs.items() for leaf in yours[other]}
     keys = {key: found for key, found in keys.items() if key in state_dict}
     mapping = {key: other for key, (other, _) in keys.items()}
     in_the_way = set(mapping.values()) & (state_dict.keys() - mapping.keys())
+    undecided = {name for names, _ in ambiguous for name in names}
+    in_the_way |= {_key(name, leaf) for name in undecided for leaf in mine[name]} & present.keys()
     return RenameSuggestion(
         mapping=mapping | {key: f"unmatched.{key}" for key in in_the_way},
         why={key: why for key, (_, why) in keys.items()},
         ambiguous=ambiguous,
         unmatched=unmatched,
     )
+
+
+def _with_doubts(pairs: Mapping[str, tuple[str, str]], mine: Modules, yours: Modules) -> dict[str, tuple[str, str]]:
+    """The pairs; where a layer that was inserted may have moved the number in a name, that is the evidence."""
+    left = {name: module for name, module in mine.items() if name not in pairs}
+    doubtful = doubtful_numbers(left | {other: mine[name] for name, (other, _) in pairs.items()}, yours)
+    moved = {family(name) for name, (other, _) in pairs.items() if name != other and family(name) == family(other)}
+    return {
+        name: (other, NUMBERED)
+        if reason in (SAME_NAME, PREFIX) and (other in doubtful or family(name) in moved)
+        else (other, reason)
+        for name, (other, reason) in pairs.items()
+    }
 
 
 def _modules(tensors: Mapping[str, Tensor]) -> Modules:
