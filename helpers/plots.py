@@ -74,7 +74,8 @@ def show_pairs(mine: Sequence[str], yours: Sequence[str], pairs: Mapping[str, st
     for old in mine:
         color, style, _ = styles[pairs[old] == right[old]]
         axis.plot([0, 1], [-mine.index(old), -yours.index(pairs[old])], color=color, linestyle=style)
-    key = [plt.Line2D([], [], color=color, linestyle=style, label=label) for color, style, label in styles.values()]
+    drawn = sorted({pairs[old] == right[old] for old in mine}, reverse=True)
+    key = [plt.Line2D([], [], color=styles[i][0], linestyle=styles[i][1], label=styles[i][2]) for i in drawn]
     axis.legend(handles=key, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, fontsize=9)
     for x, side, title, names in ((-0.04, "right", "checkpoint", mine), (1.04, "left", "model", yours)):
         axis.text(x, 1, title, ha=side, va="center", fontsize=9, style="italic")

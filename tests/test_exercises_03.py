@@ -131,6 +131,13 @@ def same_count(model, state_dict):
     return loaded, both - loaded, mine.keys() - both, state_dict.keys() - both
 
 
+def first_dimension(model, state_dict, dimension=0):
+    mine = model.state_dict()
+    both = mine.keys() & state_dict.keys()
+    loaded = {key for key in both if mine[key].shape[dimension:][:1] == state_dict[key].shape[dimension:][:1]}
+    return loaded, both - loaded, mine.keys() - both, state_dict.keys() - both
+
+
 def only_parameters(model, state_dict):
     mine = dict(model.named_parameters())
     both = mine.keys() & state_dict.keys()
@@ -252,6 +259,8 @@ def with_equals(ours, theirs, x):
 WRONG = [
     ("3.1", only_names, "'loaded' should not have '2.bias'.\nLikely cause: the shapes were not compared"),
     ("3.1", same_count, "as many numbers are not the same shape"),
+    ("3.1", first_dimension, "all dimensions count"),
+    ("3.1", lambda m, s: first_dimension(m, s, -1), "all dimensions count"),
     ("3.1", any_shape, "its shape occurs in the model, but its name does not"),
     ("3.1", only_parameters, "buffers are missing"),
     ("3.1", loads_at_once, "`copy_` or `load_state_dict` on an argument"),
@@ -284,6 +293,8 @@ WRONG = [
     ("3.3", lambda m, s: pair_layers(m, s, same=type), "the shapes of each pair were not compared"),
     ("3.3", lambda m, s: pair_layers(m, s, same=torch.Tensor.numel), "as many numbers are not the same shape"),
     ("3.3", lambda m, s: pair_layers(m, s, same=lambda t: t.shape[0]), "the shapes of each pair were not compared"),
+    ("3.3", lambda m, s: pair_layers(m, s, same=lambda t: t.shape[1:]), "the shapes of each pair were not compared"),
+    ("3.3", lambda m, s: pair_layers(m, s, same=lambda t: t.shape[2:]), "the shapes of each pair were not compared"),
     ("3.3", lambda m, s: pair_layers(m, s, biases=False), "if only the checkpoint has a bias, a ValueError is wanted"),
     ("3.3", first_of_the_shape, "the first layer of the shape is not the next one in order"),
     ("3.3", lambda m, s: {new: old for old, new in pair_layers(m, s).items()}, "the pairs are turned round"),

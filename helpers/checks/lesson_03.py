@@ -16,20 +16,23 @@ def verify_sort_out(answer: Any) -> None:
     """3.1 `sort_out(model, state_dict) -> four sets of names`."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.Linear(6, 7), nn.Linear(7, 2, bias=False))
+    model.append(nn.Conv2d(2, 3, (2, 4), bias=False)).append(nn.Linear(4, 5, bias=False))
     loaded = {key for key in model.state_dict() if key[0] in "01"}
     others = {
         "2.weight": torch.rand(6, 7),  # as many numbers as in the model
         "2.bias": torch.rand(1),  # could be broadcast
-        "4.weight": torch.rand(4),  # a shape that the model has, but under other names
+        "4.weight": torch.rand(3, 2, 2, 5),  # equal but for the last dimension
+        "5.weight": torch.rand(6, 4),  # equal but for the first
+        "6.weight": torch.rand(4),  # a shape that the model has, but under other names
     }
     state_dict = others | {key: model.state_dict()[key] + 1 for key in sorted(loaded)}
     got = call(answer, model, state_dict, crashes=[("KeyError", "a name that one side has, the other may not have.")])
     if not isinstance(got, (tuple, list)) or len(got) != 4:
         found = f"{len(got)} values" if isinstance(got, (tuple, list)) else f"a {type(got).__name__}"
         raise NotYet(f"return four sets: loaded, mismatched, missing, unexpected; not {found}.")
-    expected = {"loaded": loaded, "mismatched": {"2.weight", "2.bias"}, "missing": {"3.weight"}}
-    expected |= {"unexpected": {"4.weight"}}
-    exchanged = {"missing": {"4.weight"}, "unexpected": {"3.weight"}}
+    expected = {"loaded": loaded, "mismatched": {*others} - {"6.weight"}, "missing": {"3.weight"}}
+    expected |= {"unexpected": {"6.weight"}}
+    exchanged = {"missing": {"6.weight"}, "unexpected": {"3.weight"}}
     for (kind, right), names in zip(expected.items(), got, strict=True):
         if isinstance(names, str) or not isinstance(names, Collection):
             raise NotYet(f"{kind!r} should be a set of names, but is a {type(names).__name__}.")
@@ -45,7 +48,9 @@ def _sorting_cause(kind: str, name: str) -> str | None:
         return "buffers are missing: named_parameters() has none of them, state_dict() has."
     if kind == "loaded" and name == "2.weight":
         return "as many numbers are not the same shape."
-    if kind == "loaded" and name == "4.weight":
+    if kind == "loaded" and name in ("4.weight", "5.weight"):
+        return "all dimensions count: compare the whole shapes."
+    if kind == "loaded" and name == "6.weight":
         return "its shape occurs in the model, but its name does not."
     if kind == "loaded" and name == "2.bias":
         return "the shapes were not compared."
@@ -75,7 +80,7 @@ def verify_rename(answer: Any) -> None:
         lost = "the names were changed one after the other; look up each old name once."
         missing = {"a.2.": dropped, "head": dropped, "a.26": lost, "a.28": lost, "a.24": lost}
         compare_dicts(got, expected, f"{case}, the result", missing, {"a.24.weight": "the old name is still there."})
-    two = {"x": torch.ones(2), "y": torch.zeros(3)}
+    two = {"x": torch.ones(2), "w": torch.ones(4), "y": torch.zeros(2)}
     overwritten = "the later tensor overwrote the earlier one; compare the number of names before and after."
     must_refuse(answer, two, {"x": "z", "y": "z"}, case="if two names become one", cause=overwritten)
     stays = "look also at the names that stay, not only at those in `new_names`."

@@ -51,7 +51,7 @@ def verify_pair_layers(answer: Any) -> None:
     must_refuse(answer, model, fewer, case="if the checkpoint has fewer layers", cause=ends)
     must_refuse(answer, model[:5], state_dict, case="if the model has fewer layers", cause=ends)
     shapes = "the shapes of each pair were not compared (as many numbers are not the same shape)."
-    for other in (torch.rand(4, 4, 3, 2), torch.rand(4, 3, 4, 3)):
+    for other in (torch.rand(4, 4, 3, 2), torch.rand(4, 3, 4, 3), torch.rand(4, 3, 3, 3), torch.rand(5, 4, 3, 3)):
         changed = state_dict | {"body.weight": other}
         must_refuse(answer, model, changed, case="if a pair of weights has different shapes", cause=shapes)
     late = {key: state_dict[key] for key in ("body.weight", "stem.weight", "stem.bias", *list(state_dict)[3:])}
