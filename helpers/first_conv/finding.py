@@ -1,0 +1,82 @@
+"""Which conv meets the input, found by running the model on shapes alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..tracing import examples, first_line, leaves, run
+from .errors import FirstConvError
+
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+def find_first_conv(model: nn.Module, example: Tensor | None = None) -> tuple[str, Conv]:
+    """The conv that meets the input before anything else with parameters does: its name, and itself.
+
+    Where it stands in the list of modules does not matter. The model is run on the `meta` device, where nothing is
+    computed; nothing in it changes.
+
+    Args:
+        model: any; not yet compiled.
+        example: an input that it takes, (N, channels, ...). Without one, images of usual sizes are tried.
+
+    Raises:
+        FirstConvError: no conv meets the input, or several do.
+    """
+    return find(model, example)[0]
+
+
+def find(model: nn.Module, example: Tensor | None) -> tuple[tuple[str, Conv], Exception | None]:
+    """What `find_first_conv` finds, and what stopped the model behind it, if something did."""
+    found, error = met(model, example)
+    if not found:
+        why = f" (it stopped with {first_line(error)})" if error else ""
+        hint = "; give an `example` of its input" if example is None else ""
+        raise FirstConvError(f"no conv meets the input of this {type(model).__name__}{why}{hint}")
+    if len(found) > 1:
+        raise FirstConvError(f"several convs meet the input: {', '.join(found)}; use adapt_conv on each of them")
+    return next(iter(found.items())), error
+
+
+def met(model: nn.Module, example: Tensor | None, channels: int = 3) -> tuple[dict[str, Conv], Exception | None]:
+    """The convs that meet the input, and what stopped the model, if something did.
+
+    Without an example, images with `channels` channels are tried, and then with as many as a conv asks for that met
+    one.
+    """
+    if example is not None:
+        found, error = _met(model, example.to("meta"))
+        return (found, error) if found else _met(model, example)  # some models look at numbers on the way
+    found, error = {}, None
+    for image in examples(model, channels):
+        found, error = _met(model, image)
+        asked = {conv.in_channels for conv in found.values()} - {channels}
+        if error and asked:
+            found, error = _met(model, image.new_zeros(2, asked.pop(), *image.shape[2:]))
+        if not error:
+            break
+    return found, error
+
+
+def _met(model: nn.Module, example: Tensor) -> tuple[dict[str, Conv], Exception | None]:
+    names = {module: name for name, module in model.named_modules() if isinstance(module, Conv)}
+    seen: list[tuple[Conv, tuple[Any, ...]]] = []
+
+    def look(module: Conv, inputs: tuple[Any, ...]) -> None:
+        seen.append((module, inputs))
+
+    handles = [module.register_forward_pre_hook(look) for module in names]
+    try:
+        image, _, error = run(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {names[module]: module for module, inputs in seen if _is_made_from(inputs, image)}, error
+
+
+def _is_made_from(inputs: tuple[Any, ...], image: Tensor) -> bool:
+    """Whether they depend on the image and on no parameter."""
+    first, others = next(leaves(inputs), None), leaves(inputs)
+    return first is not None and all(leaf is image for leaf in others)
