@@ -38,7 +38,7 @@ def run(model: nn.Module, example: Tensor, training: bool = False) -> tuple[Tens
     }
     # buffers are cloned, for BatchNorm in train mode writes into them
     stand_ins |= {name: buffer.detach().to(example.device, copy=True) for name, buffer in model.named_buffers()}
-    with _mode(model, training), torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with mode(model, training), torch.random.fork_rng(devices=[]), torch.enable_grad():
         try:
             return leaf, torch.func.functional_call(model, stand_ins, (leaf,)), None
         except Exception as error:  # a model may fail in any way it likes
@@ -46,14 +46,15 @@ def run(model: nn.Module, example: Tensor, training: bool = False) -> tuple[Tens
 
 
 @contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Train or eval mode for a while; each module goes back to its own."""
     before = {module: module.training for module in model.modules()}
     try:
         model.train(training)
         yield
     finally:
-        for module, mode in before.items():
-            module.training = mode
+        for module, was in before.items():
+            module.training = was
 
 
 def first_line(error: Exception) -> str:
