@@ -1,65 +1,90 @@
-"""Run a network on shapes alone, to learn which of its layers meets what."""
+"""Run a copy of a network on shapes alone, to learn which of its layers meets what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 SIZES = (224, 299, 384, 64, 32)
+Watch = Callable[[str, nn.Module], RemovableHandle | None]
+
+
+@dataclass
+class Run:
+    """What a run gave.
+
+    Attributes:
+        image: the leaf of autograd's graph that the input came from.
+        names: id of a leaf that stands for a parameter -> its name.
+        output: of the model; None if it was stopped.
+        error: what stopped it.
+    """
+
+    image: Tensor
+    names: dict[int, str] = field(default_factory=dict)
+    output: object = None
+    error: Exception | None = None
+    model: nn.Module | None = None
 
 
 def examples(model: nn.Module, channels: int) -> Iterator[Tensor]:
-    """Images that it may take, of usual sizes: (2, channels, size, size), of its parameters' type, on `meta`."""
-    floating = (p.dtype for p in model.parameters() if p.is_floating_point())
-    dtype = next(floating, torch.get_default_dtype())
+    """Images that it may take: (2, channels, size, size), of its parameters' type.
+
+    First on `meta`, in usual sizes; then one with numbers, for models that look at them or have constants elsewhere.
+    """
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     for size in SIZES:
-        yield torch.zeros(2, channels, size, size, dtype=dtype, device="meta")
+        yield torch.zeros(2, channels, size, size, dtype=like.dtype, device="meta")
+    yield torch.zeros(2, channels, SIZES[0], SIZES[0], dtype=like.dtype, device=like.device)
 
 
-def run(model: nn.Module, example: Tensor, training: bool = False) -> tuple[Tensor, object, Exception | None]:
-    """Run a model without changing it; its parameters are stood in for by leaves of autograd's graph.
+def run(model: nn.Module, example: Tensor, watch: Watch, training: bool = False) -> Run:
+    """Run a copy of a model; each of its parameters is a leaf of autograd's graph. The model itself is not touched.
 
     Args:
-        model: what to run; its hooks are called.
-        example: an input. On `meta` nothing is computed but shapes.
+        model: what to run.
+        example: an input; its device is that of the copy. On `meta` nothing is computed but shapes.
+        watch: called with name and module for each module of the copy, to hang a hook in.
         training: run it in train mode.
-
-    Returns:
-        (the leaf that was its input, its output, None), or (the leaf, None, what stopped it).
     """
-    leaf = example.detach().clone().requires_grad_()
-    stand_ins = {
-        name: parameter.detach().to(example.device).requires_grad_(parameter.is_floating_point())
-        for name, parameter in model.named_parameters()
-    }
-    # buffers are cloned, for BatchNorm in train mode writes into them
-    stand_ins |= {name: buffer.detach().to(example.device, copy=True) for name, buffer in model.named_buffers()}
-    with mode(model, training), torch.random.fork_rng(devices=[]), torch.enable_grad():
-        try:
-            return leaf, torch.func.functional_call(model, stand_ins, (leaf,)), None
-        except Exception as error:  # a model may fail in any way it likes
-            return leaf, None, error
-
-
-@contextmanager
-def mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Train or eval mode for a while; each module goes back to its own."""
-    before = {module: module.training for module in model.modules()}
+    if len(example) == 1:  # of which BatchNorm in train mode cannot make a variance
+        example = torch.cat([example, example])
+    found = Run(example.detach().clone())
     try:
-        model.train(training)
-        yield
-    finally:
-        for module, was in before.items():
-            module.training = was
+        found.image.requires_grad_()
+        twin = found.model = _twin(model, example.device)
+        for module in twin.modules():
+            module.training = training
+        for name, module in twin.named_modules():
+            watch(name, module)
+        found.names = {id(leaf): name for name, leaf in twin.named_parameters(remove_duplicate=False)}
+        devices = [] if example.device.type in ("cpu", "meta") else None
+        with torch.random.fork_rng(devices=devices), torch.enable_grad():
+            found.output = twin(found.image.clone())  # a leaf could not be changed in place
+    except Exception as error:  # a model may fail in any way it likes
+        found.error = error
+    return found
 
 
-def first_line(error: Exception) -> str:
-    """What went wrong, without what follows."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+def _twin(model: nn.Module, device: torch.device) -> nn.Module:
+    """A copy on a device, with all parameters trainable; on `meta` it takes no memory."""
+    memo: dict[int, object] = {}
+    for parameter in model.parameters():
+        if not is_lazy(parameter):
+            trainable = parameter.is_floating_point() or parameter.is_complex()
+            copied = parameter.detach().to(device, copy=True)
+            memo[id(parameter)] = nn.Parameter(copied, requires_grad=trainable)
+    for buffer in model.buffers():
+        if not is_lazy(buffer):
+            memo[id(buffer)] = buffer.detach().to(device, copy=True)
+    return copy.deepcopy(model, memo)
 
 
 def leaves(outputs: object) -> Iterator[Tensor]:
@@ -77,6 +102,19 @@ def leaves(outputs: object) -> Iterator[Tensor]:
         waiting += [following for following, _ in node.next_functions]
 
 
-def contains(tensors: Iterable[Tensor], tensor: Tensor) -> bool:
-    """Whether it is one of them; `in` would compare numbers."""
-    return any(other is tensor for other in tensors)
+def first_line(error: Exception) -> str:
+    """What went wrong, without what follows."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def why_not_plain(model: nn.Module | None, layer: nn.Module) -> str | None:
+    """Why the weight of a layer cannot be replaced by another: it is no parameter of its own; None if it can."""
+    weight = layer._parameters.get("weight")
+    if not isinstance(weight, nn.Parameter) or is_lazy(weight):
+        return "is made from other tensors (weight_norm, spectral_norm, pruning), or it is lazy: make it plain first"
+    if weight.is_complex():
+        return "is complex"
+    for name, module in model.named_modules() if model is not None else ():
+        if module is not layer and any(other is weight for other in module._parameters.values()):
+            return f"is that of {name!r}, too: give each its own first"
+    return None

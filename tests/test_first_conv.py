@@ -281,5 +281,30 @@ def test_adapted_models_compile_and_export_in_one_piece(build) -> None:
     torch.testing.assert_close(torch.export.export(model, (image,)).module()(image), expected)
 
 
+@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_convs_whose_weight_is_made_are_refused_and_stay(wrap) -> None:
+    model = nn.Sequential(wrap(conv())).train()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    with pytest.raises(FirstConvError, match="the weight of '0' is made from other tensors"):
+        adapt_first_conv(model, 5, example=torch.zeros(1, 3, 8, 8))
+    with pytest.raises(FirstConvError, match="the weight of this conv is made from other tensors"):
+        fold_normalization(model[0], (0.5,) * 3, (0.2,) * 3)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+def test_a_rule_cannot_spoil_the_weight_it_is_given() -> None:
+    layer = conv()
+    with pytest.raises(FirstConvError, match="gave 'this conv' a weight of shape"):
+        adapt_conv(layer, 4, lambda weight, _: weight.zero_())
+    assert torch.equal(layer.weight, conv().weight)
+
+
+def test_a_weight_that_two_layers_share_is_refused() -> None:
+    model = nn.Sequential(conv(7), nn.ReLU(inplace=True), conv(7))
+    model[2].weight = model[0].weight
+    with pytest.raises(FirstConvError, match="the weight of '0' is that of '2', too: give each its own first"):
+        adapt_first_conv(model, 3, example=torch.zeros(2, 7, 9, 20))
+
+
 def test_all_rules_are_tested() -> None:
     assert set(RULES) == {"default", "sum", "mean", "tile", "zeros", "mean_extra"}

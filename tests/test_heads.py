@@ -68,7 +68,7 @@ def test_a_pointwise_conv_is_a_head_too() -> None:
     [
         (
             nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 5), nn.BatchNorm1d(5)),
-            "with 9 classes the model stops behind 1: RuntimeError",
+            "'2.bias' stands between 1 and the output",
         ),
         (nn.Sequential(nn.Conv2d(3, 4, 3)), "no Linear and no 1x1 conv makes the output of this Sequential"),
         (nn.Sequential(nn.Linear(7, 4)), r"it stopped with RuntimeError.*; give an `example`"),
@@ -207,7 +207,9 @@ def test_a_frozen_part_stays_in_eval_mode() -> None:
 def test_what_cannot_be_cut_is_told_so() -> None:
     with pytest.raises(HeadError, match=r"no layer 'layer5' is run in this ResNet18; its parts are conv1, bn1, relu"):
         truncate(resnet18(), "layer5")
-    with pytest.raises(HeadError, match=r"'layer2\.0\.conv1' is no place to cut: what 'layer1\.1\.relu_1' puts out"):
+    with pytest.raises(
+        HeadError, match=r"'layer2\.0\.conv1' is no place to cut: what 'layer1\.1\.relu' puts out passes beside"
+    ):
         MultiHead(resnet18(), "layer2.0.conv1", {"a": 2})
     with pytest.raises(HeadError, match="there is no head behind 'fc'"):
         MultiHead(resnet18(), "fc", {"a": 2})
@@ -218,6 +220,102 @@ def test_what_cannot_be_cut_is_told_so() -> None:
 
     with pytest.raises(HeadError, match=r"torch\.fx cannot trace this Branching: TraceError"):
         truncate(Branching(), "a")
+
+
+class Tricky(nn.Module):
+    """Names that end in numbers, work in place whose result nobody takes, a constant, and dropout as a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_1, self.conv_2, self.conv_3 = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 5, 3)
+        self.fc = nn.Linear(5, 6)
+
+    def forward(self, x):
+        x = self.conv_1(x)
+        x.mul_(2)
+        x = self.conv_2(nn.functional.dropout(x, 0.5, self.training)) + torch.tensor([0.5])
+        return self.fc(self.conv_3(x).mean((2, 3)))
+
+
+def test_tricky_models_are_cut_where_they_should_be() -> None:
+    torch.manual_seed(0)
+    model = Tricky().eval()
+    attributes, images = set(vars(model)), torch.rand(2, 3, 9, 9)
+    torch.testing.assert_close(truncate(model, "conv_1")(images), model.conv_1(images))
+    torch.testing.assert_close(truncate(model, "conv_2")(images), model.conv_2(2 * model.conv_1(images)))
+    both = MultiHead(model, "conv_1", {"a": 6})
+    assert set(vars(model)) == attributes
+    both.heads["a"].fc.load_state_dict(model.fc.state_dict())
+    torch.testing.assert_close(both(images)["a"], model(images))
+    again = copy.deepcopy(both)
+    torch.testing.assert_close(again(images)["a"], model(images))
+    again.train()
+    assert not torch.equal(again(images)["a"], again(images)["a"])  # dropout
+    assert torch.equal(again.eval()(images)["a"], again(images)["a"])
+
+
+def test_copies_stay_in_eval_mode_and_are_saved_as_state_dicts(tmp_path) -> None:
+    cut = copy.deepcopy(truncate(resnet18(width=0.125).eval(), "layer3"))
+    assert not any(module.training for module in cut.modules())
+    with pytest.raises(TypeError, match="cannot be pickled: save its state_dict"):
+        torch.save(cut, tmp_path / "a.pth")
+
+
+def test_heads_that_begin_in_place_do_not_meet() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(inplace=True), nn.Conv2d(4, 5, 1), nn.Flatten(2)).eval()
+    both = MultiHead(model, "0", {"a": 5, "b": 5})
+    both.heads["b"].load_state_dict(both.heads["a"].state_dict())
+    outputs = both(torch.rand(2, 3, 6, 6))
+    assert torch.equal(outputs["a"], outputs["b"])
+
+
+@pytest.mark.parametrize("task", ["a.b", "items", ""])
+def test_tasks_become_names(task) -> None:
+    with pytest.raises(HeadError, match="a task cannot be called"):
+        MultiHead(vgg16(), "features", {task: 3})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 3)),
+        nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 5), nn.PReLU()),
+    ],
+)
+def test_what_does_not_make_the_output_alone_is_no_head(model) -> None:
+    with pytest.raises(HeadError, match=r"stands between \d and the output, or beside them"):
+        find_head(model)
+
+
+def test_models_that_remember_tensors_are_left_alone() -> None:
+    class Remembering(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc, self.mask = nn.Conv2d(3, 4, 3), nn.Linear(4, 5), None
+
+        def forward(self, x):
+            x = self.conv(x).mean((2, 3))
+            if self.mask is None:
+                self.mask = torch.ones_like(x)
+            return self.fc(x * self.mask)
+
+    model = Remembering()
+    replace_head(model, 7)
+    assert model.mask is None
+    assert model(torch.rand(2, 3, 5, 5)).shape == (2, 7)
+
+
+def test_tied_heads_are_not_untied_in_silence() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+    model[2].weight = model[0].weight
+    with pytest.raises(HeadError, match="the weight of '2' is that of '0', too"):
+        replace_head(model, 3, example=torch.zeros(1, 6))
+
+
+def test_an_auxiliary_head_is_found_with_an_example_of_one() -> None:
+    model = build("inception_v3")
+    assert set(replace_head(model, 10, example=torch.zeros(1, 3, 299, 299))) == {"fc", "AuxLogits.fc"}
 
 
 def test_several_heads_share_the_trunk_alone() -> None:
@@ -265,6 +363,9 @@ def test_views_of_one_memory_are_shared_too() -> None:
     a, b = nn.Linear(3, 4), nn.Linear(3, 2)
     b.weight.data = a.weight.data[:2]
     assert shared_parameters(a, b) == [("weight", "weight")]
+    b.weight.data = torch.zeros(4, 3)[2:]
+    a.weight.data = b.weight.data.as_strided((2, 3), (3, 1), 0)  # the other half of that memory
+    assert shared_parameters(a, b) == []
     with torch.device("meta"):
         assert shared_parameters(nn.Linear(2, 3), nn.Linear(2, 3)) == []
     assert shared_parameters(a, a) == [("weight", "weight"), ("bias", "bias")]

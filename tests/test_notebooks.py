@@ -174,5 +174,6 @@ def test_modules_are_small_and_rooms_stay_apart(path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.level:
             imported |= {node.module or ""} | {alias.name for alias in node.names}
-    if path.parent.name in ("matconvnet", "state_dict") or path.stem in ("models", "datasets", "download"):
+    rooms = ("matconvnet", "state_dict", "first_conv", "heads")
+    if path.parent.name in rooms or path.stem in ("models", "datasets", "download", "tracing"):
         assert not imported & {"plots", "widgets", "exercises"}

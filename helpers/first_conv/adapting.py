@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from ..tracing import first_line
+from ..tracing import first_line, why_not_plain
 from .errors import FirstConvError
 from .finding import Conv, find, met
 from .rules import RULES, Rule
@@ -33,6 +32,8 @@ def adapt_first_conv(
             elsewhere, too, and fails with the new number. The model is then as it was.
     """
     (name, conv), stopped = find(model, example)
+    if why := why_not_plain(model, conv):
+        raise FirstConvError(f"the weight of {name!r} {why}")
     weight, old_channels = conv.weight, conv.in_channels
     adapt_conv(conv, in_channels, rule, name=name)
     image = None if example is None else example.new_zeros(len(example), in_channels, *example.shape[2:])
@@ -68,17 +69,14 @@ def adapt_conv(conv: Conv, in_channels: int, rule: str | Rule = "default", *, na
             f"{name!r} has {conv.groups} groups, so each kernel sees {conv.weight.shape[1]} of {conv.in_channels} "
             "channels, and no rule says which of the new ones; put an ungrouped conv in its place first"
         )
-    if not isinstance(conv._parameters.get("weight"), nn.Parameter) or is_lazy(conv.weight):
-        raise FirstConvError(
-            f"the weight of {name!r} is made from other tensors (weight_norm, spectral_norm, pruning, or it is lazy): "
-            "make it plain first, for instance by parametrize.remove_parametrizations"
-        )
+    if why := why_not_plain(None, conv):
+        raise FirstConvError(f"the weight of {name!r} {why}")
     if not callable(rule) and rule not in RULES:
         raise FirstConvError(f"there is no rule {rule!r}; there are {', '.join(RULES)}")
     old = conv.weight.detach()
     # half precision is too coarse to add in
     exact = old.float() if old.dtype in (torch.float16, torch.bfloat16) else old
-    new = (rule if callable(rule) else RULES[rule])(exact, in_channels)
+    new = (rule if callable(rule) else RULES[rule])(exact.clone(), in_channels)
     expected = (old.shape[0], in_channels, *old.shape[2:])
     if tuple(new.shape) != expected:
         raise FirstConvError(f"the rule gave {name!r} a weight of shape {tuple(new.shape)}, not {expected}")

@@ -15,8 +15,9 @@ Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 def find_first_conv(model: nn.Module, example: Tensor | None = None) -> tuple[str, Conv]:
     """The conv that meets the input before anything else with parameters does: its name, and itself.
 
-    Where it stands in the list of modules does not matter. The model is run on the `meta` device, where nothing is
-    computed; nothing in it changes.
+    Where it stands in the list of modules does not matter. A copy of the model is run on the `meta` device, where
+    nothing is computed. What meets what is read from autograd's graph, so nothing that a model computes from its input
+    under `no_grad` is seen.
 
     Args:
         model: any; not yet compiled.
@@ -48,7 +49,7 @@ def met(model: nn.Module, example: Tensor | None, channels: int = 3) -> tuple[di
     """
     if example is not None:
         found, error = _met(model, example.to("meta"))
-        return (found, error) if found else _met(model, example)  # some models look at numbers on the way
+        return _met(model, example) if error else (found, error)  # some models look at numbers on the way
     found, error = {}, None
     for image in examples(model, channels):
         found, error = _met(model, image)
@@ -61,19 +62,17 @@ def met(model: nn.Module, example: Tensor | None, channels: int = 3) -> tuple[di
 
 
 def _met(model: nn.Module, example: Tensor) -> tuple[dict[str, Conv], Exception | None]:
-    names = {module: name for name, module in model.named_modules() if isinstance(module, Conv)}
-    seen: list[tuple[Conv, tuple[Any, ...]]] = []
+    seen: list[tuple[str, tuple[Any, ...]]] = []
 
-    def look(module: Conv, inputs: tuple[Any, ...]) -> None:
-        seen.append((module, inputs))
+    def watch(name: str, module: nn.Module) -> None:
+        if isinstance(module, Conv):
+            module.register_forward_pre_hook(
+                lambda _module, args, kwargs: seen.append((name, (args, kwargs))), with_kwargs=True
+            )
 
-    handles = [module.register_forward_pre_hook(look) for module in names]
-    try:
-        image, _, error = run(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {names[module]: module for module, inputs in seen if _is_made_from(inputs, image)}, error
+    done = run(model, example, watch)
+    names = [name for name, inputs in seen if _is_made_from(inputs, done.image)]
+    return {name: model.get_submodule(name) for name in names}, done.error
 
 
 def _is_made_from(inputs: tuple[Any, ...], image: Tensor) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..tracing import why_not_plain
 from .errors import FirstConvError
 from .finding import Conv
 
@@ -25,8 +26,11 @@ def fold_normalization(conv: Conv, mean: Sequence[float], std: Sequence[float], 
         inverse: let a conv take (x - mean) / std where it took x.
 
     Raises:
-        FirstConvError: not C numbers, or a std that is not above 0. The conv is then as it was.
+        FirstConvError: not C numbers, a std that is not above 0, or a weight that is made from other tensors. The conv
+            is then as it was.
     """
+    if why := why_not_plain(None, conv):
+        raise FirstConvError(f"the weight of this conv {why}")
     shift, scale = (torch.as_tensor(values, dtype=torch.float64).flatten() for values in (mean, std))
     for what, values in (("mean", shift), ("std", scale)):
         if len(values) != conv.in_channels:
@@ -35,11 +39,11 @@ def fold_normalization(conv: Conv, mean: Sequence[float], std: Sequence[float], 
         raise FirstConvError(f"std must be above 0, not {scale.tolist()}")
     if inverse:  # x = (z - (-mean / std)) / (1 / std)
         shift, scale = -shift / scale, 1 / scale
-    weight = conv.weight.detach().double()
+    weight = conv.weight.detach().cpu().double()
     folded = weight / _by_channel(scale, conv)
     # the share of each kernel in the sum, over everything but the outputs
     moved = (folded * _by_channel(shift, conv)).flatten(1).sum(1)
-    bias = -moved if conv.bias is None else conv.bias.detach().double() - moved
+    bias = -moved if conv.bias is None else conv.bias.detach().cpu().double() - moved
     with torch.no_grad():
         conv.weight.copy_(folded)
         if conv.bias is None:
@@ -50,5 +54,5 @@ def fold_normalization(conv: Conv, mean: Sequence[float], std: Sequence[float], 
 
 def _by_channel(values: Tensor, conv: Conv) -> Tensor:
     """One number for each input channel -> (out, C / groups, 1...), as the weight has them."""
-    grouped = values.to(conv.weight.device).view(conv.groups, 1, -1).expand(-1, conv.out_channels // conv.groups, -1)
+    grouped = values.view(conv.groups, 1, -1).expand(-1, conv.out_channels // conv.groups, -1)
     return grouped.reshape(conv.out_channels, -1, *[1] * (conv.weight.ndim - 2))

@@ -3,7 +3,7 @@
 from .cutting import MultiHead, truncate
 from .errors import HeadError
 from .finding import find_head, find_heads
-from .replacing import replace_head, rows_by_name
+from .replacing import renew, replace_head, rows_by_name
 from .sharing import shared_parameters
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "MultiHead",
     "find_head",
     "find_heads",
+    "renew",
     "replace_head",
     "rows_by_name",
     "shared_parameters",

@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import DualGraphModule, NodePathTracer
 
-from ..tracing import first_line, mode
+from ..tracing import first_line
 from .errors import HeadError
 from .finding import find_heads
 from .replacing import renew
+
+Cut = Callable[[fx.Graph, fx.Node], fx.Graph]
+
+
+class Part(DualGraphModule):
+    """A part of a network as torch.fx sees it, once in train mode and once in eval mode.
+
+    Save its `state_dict()`; it cannot be pickled.
+    """
+
+    def __deepcopy__(self, memo: dict) -> Part:
+        """With each module in the mode in which it is, which torchvision's own copy forgets."""
+        part = super().__deepcopy__(memo).train(self.training)
+        for mine, theirs in zip(self.modules(), part.modules(), strict=True):
+            theirs.training = mine.training
+        return part
+
+    def __reduce__(self) -> tuple:
+        raise TypeError("a part of a network cannot be pickled: save its state_dict(), and cut the network again")
 
 
 def truncate(model: nn.Module, at: str) -> nn.Module:
     """A copy of a model up to a layer: it returns what that layer puts out, as it is, not flattened.
 
-    Names stay, so a state_dict of the model fits but for what is cut off.
+    Names stay, so a state_dict of the model fits but for what is cut off. It is what torch.fx sees of the model: hooks
+    and a `forward` that were put on an instance, `no_grad` in a forward, and numbers drawn there are lost or fixed;
+    compare outputs.
 
     Args:
         model: any that torch.fx can trace.
@@ -26,14 +49,14 @@ def truncate(model: nn.Module, at: str) -> nn.Module:
     Raises:
         HeadError: there is no such layer, or fx cannot trace the model.
     """
-    return _copy_of(split(model, at)[0], model)
+    return _part(model, at, _up_to)
 
 
 class MultiHead(nn.Module):
     """A trunk for all tasks, and for each task a copy of its own of what follows, with a head of its own.
 
     Nothing is shared between the tasks but the trunk, and nothing with the model it was made from. Names are those of
-    the model behind `trunk.` and `heads.<task>.`.
+    the model behind `trunk.` and `heads.<task>.`. What `truncate` says of torch.fx holds here, too.
     """
 
     def __init__(
@@ -47,93 +70,121 @@ class MultiHead(nn.Module):
             example: an input of the model, to find its head. Without one, images of usual sizes are tried.
 
         Raises:
-            HeadError: it cannot be cut there, or its head is not behind the cut.
+            HeadError: it cannot be cut there, its head is not behind the cut, or a task cannot be called so.
         """
         super().__init__()
-        trunk, rest = split(model, split_at)
+        rest = _part(model, split_at, _from)
         names = [name for name in find_heads(model, example) if name in dict(rest.named_modules())]
         if not names:
             raise HeadError(f"there is no head behind {split_at!r}")
-        self.trunk = _copy_of(trunk, model)
-        self.heads = nn.ModuleDict({task: _copy_of(rest, model) for task in tasks})
-        self.training = model.training
+        for task in tasks:
+            if not task.isidentifier() or hasattr(nn.ModuleDict, task):
+                raise HeadError(f"a task cannot be called {task!r}: it becomes part of the names of its parameters")
+        self.trunk = _part(model, split_at, _up_to)
+        self.heads = nn.ModuleDict({task: copy.deepcopy(rest) for task in tasks})
         for task, num_classes in tasks.items():
             for name in names:
                 renew(self.heads[task].get_submodule(name), num_classes, name=name)
+        self.training = model.training
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """An input of the model -> task -> (N, classes of the task)."""
         features = self.trunk(x)
-        return {task: head(features) for task, head in self.heads.items()}
+        # cloned, for a head may begin with something that works in place
+        return {task: head(features.clone()) for task, head in self.heads.items()}
 
 
-def split(model: nn.Module, at: str) -> tuple[nn.Module, nn.Module]:
-    """The model up to a layer, and the rest, in train mode and in eval mode; they share the model's tensors.
-
-    Raises:
-        HeadError: see `truncate`; or something else than the output of that layer passes to the rest.
-    """
-    trunks, rests = {}, {}
-    for training in (True, False):
-        with mode(model, training):
-            tracer = NodePathTracer()
-            try:
-                graph = tracer.trace(model)
-            except Exception as error:  # fx fails in many ways
-                raise HeadError(f"torch.fx cannot trace this {type(model).__name__}: {first_line(error)}") from error
-        names = tracer.node_to_qualname
-        cut = next((n for n in reversed(names) if names[n] == at or names[n].startswith(f"{at}.")), None)
-        if cut is None:
-            there = ", ".join(name for name, _ in model.named_children())
-            raise HeadError(f"no layer {at!r} is run in this {type(model).__name__}; its parts are {there}")
-        trunks[training] = _copied(graph, cut, None, names, at)
-        rests[training] = _copied(graph, _output(graph).args[0], cut, names, at)
-    with mode(model, model.training):  # which they change, for they have the model's own layers
-        trunk, rest = (DualGraphModule(model, graphs[True], graphs[False]) for graphs in (trunks, rests))
-    return trunk, rest
-
-
-def _copy_of(part: nn.Module, model: nn.Module) -> nn.Module:
-    """A copy that shares nothing, each module in the mode in which it is in the model."""
-    part = copy.deepcopy(part).train(model.training)
+def _part(model: nn.Module, at: str, cut: Cut) -> Part:
+    """A copy of the part of a model that `cut` keeps."""
+    before = set(vars(model))
+    graphs = {}
+    with _modes_restored(model), torch.random.fork_rng(devices=[]):
+        for training in (True, False):
+            graph, node = _traced(model, at, training)
+            graphs[training] = cut(graph, node)
+        shared = Part(model, graphs[True], graphs[False])
+        for constant in vars(model).keys() - before:  # which fx leaves there
+            delattr(model, constant)
+    part = copy.deepcopy(shared).train(model.training)
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in part.named_modules():
         module.training = modes.get(name, model.training)
     return part
 
 
-def _copied(graph: fx.Graph, result: object, start: fx.Node | None, names: Mapping[fx.Node, str], at: str) -> fx.Graph:
-    """The part of a graph that computes `result` from the model's input, or from `start` alone."""
-    wanted = _ancestors(result, start)
-    if start and any(node.op == "placeholder" for node in wanted):
-        before = set(list(graph.nodes)[: list(graph.nodes).index(start)])
-        beside = next(node for node in reversed(graph.nodes) if node in wanted & before and _has_input(node))
-        raise HeadError(f"{at!r} is no place to cut: what {names.get(beside, beside)!r} puts out passes beside it")
-    new = fx.Graph()
-    copies = {} if start is None else {start: new.placeholder("x")}
+@contextmanager
+def _modes_restored(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _traced(model: nn.Module, at: str, training: bool) -> tuple[fx.Graph, fx.Node]:
+    """The graph of a model in one mode, and the last node of the layer that is called `at`."""
+    for module in model.modules():
+        module.training = training
+    tracer = NodePathTracer()
+    try:
+        graph = tracer.trace(model)
+    except Exception as error:  # fx fails in many ways
+        raise HeadError(f"torch.fx cannot trace this {type(model).__name__}: {first_line(error)}") from error
+    found = None
+    for node, name in tracer.node_to_qualname.items():
+        node.meta["name"] = node.target if node.op == "call_module" else name
+        if f"{node.meta['name']}.".startswith(f"{at}."):
+            found = node
+    if found is None:
+        there = ", ".join(name for name, _ in model.named_children())
+        raise HeadError(f"no layer {at!r} is run in this {type(model).__name__}; its parts are {there}")
+    return graph, found
+
+
+def _up_to(graph: fx.Graph, cut: fx.Node) -> fx.Graph:
+    """All nodes up to this one; those, too, whose result nobody takes, for they may work in place."""
+    new, copies = fx.Graph(), {}
     for node in graph.nodes:
-        if node in wanted:
-            copies[node] = new.node_copy(node, copies.__getitem__)
-    new.output(fx.node.map_arg(result, copies.__getitem__))
+        copies[node] = new.node_copy(node, copies.__getitem__)
+        if node is cut:
+            break
+    new.output(copies[cut])
     return new
 
 
-def _has_input(node: fx.Node) -> bool:
-    """Whether it was computed from the model's input."""
-    return any(ancestor.op == "placeholder" for ancestor in _ancestors(node, None))
+def _from(graph: fx.Graph, cut: fx.Node) -> fx.Graph:
+    """All nodes behind this one that can be computed from what it puts out.
+
+    Raises:
+        HeadError: the output needs something else, too.
+    """
+    new = fx.Graph()
+    copies = {cut: new.placeholder("x")}
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    nodes = list(graph.nodes)
+    place = nodes.index(cut)
+    for i, node in enumerate(nodes):
+        constant = node.op == "get_attr"
+        computable = i > place and node.all_input_nodes and all(part in copies for part in node.all_input_nodes)
+        if node is not output and (constant or computable):
+            copies[node] = new.node_copy(node, copies.__getitem__)
+    needed = set(_ancestors(output, copies))
+    beside = [node for node in nodes[:place] if node in needed]
+    if beside:
+        name = beside[-1].meta.get("name", beside[-1].name)
+        raise HeadError(f"{cut.meta['name']!r} is no place to cut: what {name!r} puts out passes beside it")
+    new.output(fx.node.map_arg(output.args[0], copies.__getitem__))
+    new.eliminate_dead_code(lambda node: node.op != "get_attr")  # constants of the first part
+    return new
 
 
-def _ancestors(result: object, start: fx.Node | None) -> set[fx.Node]:
-    """The nodes from which it is computed, itself among them; what is behind `start` is not looked at."""
-    waiting, seen = [], set()
-    fx.node.map_arg(result, waiting.append)
+def _ancestors(node: fx.Node, known: Mapping[fx.Node, fx.Node]) -> Iterator[fx.Node]:
+    """It and what it is computed from, as far as that is not known."""
+    waiting, seen = [node], set()
     while waiting:
-        node = waiting.pop()
-        if node is not start and node not in seen:
-            seen.add(node)
-            waiting += node.all_input_nodes
-    return seen
-
-
-def _output(graph: fx.Graph) -> fx.Node:
-    return next(node for node in reversed(graph.nodes) if node.op == "output")
+        found = waiting.pop()
+        if found not in seen and found not in known:
+            seen.add(found)
+            yield found
+            waiting += found.all_input_nodes

@@ -15,8 +15,8 @@ Head = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 def find_head(model: nn.Module, example: Tensor | None = None) -> tuple[str, Head]:
     """The Linear or 1x1 conv that makes the output, in eval mode: its name, and itself.
 
-    Nothing but layers without parameters stands between it and the output. Where it stands in the list of modules does
-    not matter. The model is run on the `meta` device, where nothing is computed; nothing in it changes.
+    Nothing with parameters stands between it and the output. Where it stands in the list of modules does not matter. A
+    copy of the model is run on the `meta` device, where nothing is computed.
 
     Args:
         model: any; not yet compiled.
@@ -39,44 +39,59 @@ def find_heads(model: nn.Module, example: Tensor | None = None) -> dict[str, Hea
     """All layers that make an output, those included that do so in train mode alone, such as Inception's auxiliary one.
 
     Raises:
-        HeadError: no Linear and no 1x1 conv makes an output.
+        HeadError: no Linear and no 1x1 conv makes an output, or the model cannot be run in train mode.
     """
-    found = made_by(model, example, training=False)[0] | made_by(model, example, training=True)[0]
-    return found or dict([find_head(model, example)])  # which raises, and says why
+    found, _ = made_by(model, example, training=False)
+    if not found:
+        find_head(model, example)  # which says why
+    more, error = made_by(model, example, training=True)
+    if error:
+        raise HeadError(
+            f"in train mode the model stops with {first_line(error)}, so nobody knows whether it has auxiliary heads; "
+            f"give another `example`, or use renew on {', '.join(found)}"
+        )
+    return found | more
 
 
 def made_by(model: nn.Module, example: Tensor | None, training: bool) -> tuple[dict[str, Head], Exception | None]:
-    """The layers that make the output, and what stopped the model, if something did."""
+    """The layers that make the output, and what stopped the model, if something did.
+
+    Raises:
+        HeadError: something else with parameters stands between them and the output.
+    """
     if example is not None:
         found, error = _made_by(model, example.to("meta"), training)
         return _made_by(model, example, training) if error else (found, error)  # some models look at numbers
-    error = None
+    first = None
     for channels in (3, 1, 2, 4):
         for image in examples(model, channels):
             found, error = _made_by(model, image, training)
             if not error:
                 return found, None
-    return {}, error
+            first = first or error
+    return {}, first
 
 
 def _made_by(model: nn.Module, example: Tensor, training: bool) -> tuple[dict[str, Head], Exception | None]:
-    names = {module: name for name, module in model.named_modules() if _is_candidate(module)}
-    cuts: list[tuple[Tensor, Head]] = []
+    cuts: dict[int, tuple[Tensor, str]] = {}  # the leaf is kept, for an id is unique only as long as its object lives
 
-    def cut(module: Head, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        """Autograd's graph ends here, so that what is behind has this as its leaf."""
-        leaf = output.detach().requires_grad_()
-        cuts.append((leaf, module))
-        return leaf.clone()  # a leaf could not be changed in place
+    def watch(name: str, module: nn.Module) -> None:
+        def cut(_module: Head, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+            """Autograd's graph ends here, so that what is behind has this as its leaf."""
+            leaf = output.detach().requires_grad_()
+            cuts[id(leaf)] = leaf, name
+            return leaf.clone()  # a leaf could not be changed in place
 
-    handles = [module.register_forward_hook(cut) for module in names]
-    try:
-        _, output, error = run(model, example, training)
-    finally:
-        for handle in handles:
-            handle.remove()
-    reached = [id(leaf) for leaf in leaves(output)]
-    return {names[module]: module for leaf, module in cuts if id(leaf) in reached}, error
+        if _is_candidate(module):
+            module.register_forward_hook(cut)
+
+    done = run(model, example, watch, training)
+    reached = list(leaves(done.output))
+    found = {cuts[id(leaf)][1] for leaf in reached if id(leaf) in cuts}
+    between = [done.names[id(leaf)] for leaf in reached if id(leaf) in done.names]
+    if found and between:
+        raise HeadError(f"{between[0]!r} stands between {', '.join(sorted(found))} and the output, or beside them")
+    return {name: module for name, module in model.named_modules() if name in found}, done.error
 
 
 def _is_candidate(module: nn.Module) -> bool:

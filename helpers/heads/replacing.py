@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from ..tracing import first_line
+from ..tracing import first_line, why_not_plain
 from .errors import HeadError
 from .finding import Head, find_heads, made_by
 
@@ -38,17 +37,19 @@ def replace_head(
             then as it was.
     """
     heads = find_heads(model, example)
+    for name, head in heads.items():
+        if why := why_not_plain(model, head):
+            raise HeadError(f"the weight of {name!r} {why}")
     before = {name: (head.weight, head.bias, _classes(head)) for name, head in heads.items()}
-    _, stopped = made_by(model, example, training=False)
     try:
         for name, head in heads.items():
             renew(head, num_classes, keep, name=name)
         _, error = made_by(model, example, training=False)
-        if error and not stopped:
+        if error:
             raise HeadError(
                 f"with {num_classes} classes the model stops behind {', '.join(heads)}: {first_line(error)}"
             )
-    except HeadError:
+    except Exception:
         for name, head in heads.items():
             head.weight, head.bias, classes = before[name]
             _set_classes(head, classes)
@@ -81,8 +82,8 @@ def renew(head: Head, num_classes: int, keep: Rows = None, *, name: str = "this 
         raise HeadError(f"num_classes must be a whole number above 0, not {num_classes}")
     if getattr(head, "groups", 1) != 1:
         raise HeadError(f"{name!r} has {head.groups} groups; put an ungrouped conv in its place first")
-    if not isinstance(head._parameters.get("weight"), nn.Parameter) or is_lazy(head.weight):
-        raise HeadError(f"the weight of {name!r} is made from other tensors, or it is lazy: make it plain first")
+    if why := why_not_plain(None, head):
+        raise HeadError(f"the weight of {name!r} {why}")
     rows = dict(keep) if isinstance(keep, Mapping) else dict(enumerate(keep or ()))
     for row, limit, what in [(new, num_classes, "new") for new in rows] + [
         (o, _classes(head), "old") for o in rows.values()

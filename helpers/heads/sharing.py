@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 def shared_parameters(a: nn.Module, b: nn.Module) -> list[tuple[str, str]]:
     """Names of parameters and buffers of `a` and of `b` that lie in one memory: training one changes the other."""
-    places = [(name, _place(tensor)) for name, tensor in _tensors(b)]
     return [
         (mine, yours)
         for mine, tensor in _tensors(a)
-        for yours, place in places
-        if tensor.numel() and place == _place(tensor)
+        for yours, other in _tensors(b)
+        if tensor is other or _overlap(tensor, other)
     ]
 
 
@@ -20,6 +19,14 @@ def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
 
 
-def _place(tensor: Tensor) -> tuple[str, int]:
-    """Its memory; on `meta`, where there is none, itself."""
-    return (str(tensor.device), id(tensor) if tensor.is_meta else tensor.untyped_storage().data_ptr())
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether the bytes from the first to the last number of each have some in common."""
+    if a.device != b.device or a.is_meta or not a.numel() or not b.numel():
+        return False
+    (first, last), (other_first, other_last) = _bytes(a), _bytes(b)
+    return first < other_last and other_first < last
+
+
+def _bytes(tensor: Tensor) -> tuple[int, int]:
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (reach + 1) * tensor.element_size()
