@@ -233,6 +233,20 @@ def test_every_torchvision_model_takes_any_number_of_channels(name) -> None:
     torch.testing.assert_close(layer(grey), expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_1", "densenet121", "mobilenet_v3_small", "vit_b_32", "swin_t"])
+def test_grey_passes_through_whole_networks_as_replicated_grey_did(name) -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).eval()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    grey = torch.rand(2, 1, 224, 224)
+    with torch.no_grad():
+        expected = model(grey.expand(-1, 3, -1, -1))
+        first = adapt_first_conv(model, 1, "sum")
+        torch.testing.assert_close(model(grey), expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+    after = model.state_dict()
+    assert {key for key in before if not torch.equal(before[key], after[key])} == {f"{first}.weight"}
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_normalization_moves_into_the_conv_and_out_again(bias, groups) -> None:
