@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
 
 SIZES = (224, 299, 384, 64, 32)
-Watch = Callable[[str, nn.Module], RemovableHandle | None]
+Watch = Callable[[str, nn.Module], None]
 
 
 @dataclass
@@ -25,6 +24,7 @@ class Run:
         names: id of a leaf that stands for a parameter -> its name.
         output: of the model; None if it was stopped.
         error: what stopped it.
+        model: the copy that was run; it is kept so that the ids stay its leaves' own.
     """
 
     image: Tensor
@@ -107,14 +107,7 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
-def why_not_plain(model: nn.Module | None, layer: nn.Module) -> str | None:
-    """Why the weight of a layer cannot be replaced by another: it is no parameter of its own; None if it can."""
-    weight = layer._parameters.get("weight")
-    if not isinstance(weight, nn.Parameter) or is_lazy(weight):
-        return "is made from other tensors (weight_norm, spectral_norm, pruning), or it is lazy: make it plain first"
-    if weight.is_complex():
-        return "is complex"
-    for name, module in model.named_modules() if model is not None else ():
-        if module is not layer and any(other is weight for other in module._parameters.values()):
-            return f"is that of {name!r}, too: give each its own first"
-    return None
+def why_nothing(error: Exception | None, example: Tensor | None) -> str:
+    """What to add to a message that nothing was found."""
+    why = f" (it stopped with {first_line(error)})" if error else ""
+    return why + ("; give an `example` of its input" if example is None else "")

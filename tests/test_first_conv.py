@@ -68,8 +68,7 @@ def test_sum_keeps_the_response_to_grey_and_mean_scales_it(in_channels) -> None:
 
 
 def test_zeros_ignore_what_new_channels_show_and_mean_extra_does_not() -> None:
-    image, expected = torch.rand(2, 5, 6, 9), conv()(torch.rand(1, 3, 6, 9)).shape
-    assert expected[1] == 7
+    image = torch.rand(2, 5, 6, 9)
     for rule, silent in (("zeros", True), ("mean_extra", False), ("default", True)):
         layer = conv()
         before = layer(image[:, :3])

@@ -4,34 +4,28 @@ The published file is not here, so a VGG16 of its size with random weights takes
 download does is tested in test_download.py.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import scipy.io
 import torch
 import torch.nn.functional as F
+from lesson import defined, printed_with_real, recipe_of, run_usage
 from matlab import cell, save, struct
-from nbclient import NotebookClient
 from torch import nn
 
 from helpers import models
 from helpers.datasets import DATA, cifar10_sample, vgg16_mat
 from helpers.matconvnet import load_matconvnet, save_matconvnet
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/01_load_matconvnet.ipynb"
+NOTEBOOK = "01_load_matconvnet.ipynb"
 
 
 @pytest.fixture
 def recipe() -> Callable[[nn.Module, Path], nn.Module]:
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    (source,) = [cell.source for cell in cells if "def load_matconvnet_into" in cell.source]
-    namespace = {}
-    exec(source, namespace)
-    return namespace["load_matconvnet_into"]
+    return defined(recipe_of(NOTEBOOK, "load_matconvnet_into"), "load_matconvnet_into")
 
 
 def test_the_recipe_does_what_the_helper_does(recipe) -> None:
@@ -46,16 +40,12 @@ def test_the_recipe_does_what_the_helper_does(recipe) -> None:
 
 
 def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    (source,) = [cell.source for cell in cells if "def load_matconvnet_into" in cell.source]
-    definition, _, usage = source.partition("# import torchvision\n")
-    usage = re.sub("^# ", "", usage, flags=re.M).replace("torchvision.models.vgg16()", "vgg16()")
-    usage = usage.replace("imagenet-vgg-verydeep-16.mat", str(vgg16_mat()))
     images, labels = cifar10_sample()
     enlarged = F.interpolate(images.float(), size=(64, 64), mode="bilinear")
-    namespace = {"vgg16": models.vgg16, "images": enlarged}
+    replace = {"torchvision.models.vgg16()": "vgg16()", "imagenet-vgg-verydeep-16.mat": str(vgg16_mat())}
     with torch.no_grad():
-        exec(definition + usage, namespace)
+        source = recipe_of(NOTEBOOK, "load_matconvnet_into")
+        namespace = run_usage(source, replace, vgg16=models.vgg16, images=enlarged)
     assert (namespace["logits"].argmax(1) == labels).float().mean() > 0.9
 
 
@@ -92,13 +82,7 @@ def test_the_lesson_runs_on_a_network_of_the_published_size(tmp_path, monkeypatc
     save(path, layers=raw["layers"], meta=struct(classes=raw["classes"], normalization=raw["normalization"]))
     del raw, source
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    switched = [cell for cell in notebook.cells if "\nREAL = False" in cell.source]
-    assert len(switched) == 1
-    switched[0].source = switched[0].source.replace("\nREAL = False", "\nREAL = True")
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}})
-    client.execute()
-    printed = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stdout")
+    printed = printed_with_real(NOTEBOOK)
     assert "16 layers: conv1_1" in printed
     assert "224x224 pixels" in printed
     assert "all 37 layers agree" in printed

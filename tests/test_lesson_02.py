@@ -3,34 +3,23 @@
 Those weights are not here, so a VGG16 of their size with random ones takes their place in the cache.
 """
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 import torchvision
-from nbclient import NotebookClient
+from lesson import defined, printed_with_real, recipe_of, run_usage
 
 from helpers.datasets import DATA
 from helpers.models import vgg16
 from helpers.state_dict import read_state_dict
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/02_load_state_dict.ipynb"
+NOTEBOOK = "02_load_state_dict.ipynb"
 
 
 @pytest.fixture
-def source() -> str:
-    (source,) = [cell.source for cell in nbformat.read(NOTEBOOK, 4).cells if "def load_checkpoint" in cell.source]
-    return source
-
-
-@pytest.fixture
-def recipe(source) -> Callable:
-    namespace = {}
-    exec(source, namespace)
-    return namespace["load_checkpoint"]
+def recipe() -> Callable:
+    return defined(recipe_of(NOTEBOOK, "load_checkpoint"), "load_checkpoint")
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -59,11 +48,9 @@ def test_the_recipe_refuses_damage_and_what_does_not_fit(recipe, tmp_path) -> No
         recipe(vgg16(7), DATA / "vgg16_thin.pth")
 
 
-def test_the_comments_of_the_recipe_work_when_uncommented(source) -> None:
-    definition, _, usage = source.partition("# import torchvision\n")
-    usage = re.sub("^# ", "", usage, flags=re.M).replace("torchvision.models.vgg16()", "vgg16()")
-    namespace = {"vgg16": vgg16}
-    exec(definition + usage.replace("checkpoint.pth", str(DATA / "vgg16_thin.pth")), namespace)
+def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
+    replace = {"torchvision.models.vgg16()": "vgg16()", "checkpoint.pth": str(DATA / "vgg16_thin.pth")}
+    namespace = run_usage(recipe_of(NOTEBOOK, "load_checkpoint"), replace, vgg16=vgg16)
     assert not namespace["model"].training
 
 
@@ -74,10 +61,6 @@ def test_the_lesson_runs_on_a_network_of_torchvisions_size(tmp_path, monkeypatch
     # as the published file is: from before version 1.6
     torch.save(torchvision.models.vgg16().state_dict(), path, _use_new_zipfile_serialization=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    (switched,) = [cell for cell in notebook.cells if "\nREAL = False" in cell.source]
-    switched.source = switched.source.replace("\nREAL = False", "\nREAL = True")
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
-    printed = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stdout")
+    printed = printed_with_real(NOTEBOOK)
     assert "vgg16-397923af-zip.pth scores" in printed
     assert "32 loaded (100.0% of the parameters)" in printed

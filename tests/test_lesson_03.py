@@ -3,15 +3,12 @@
 Those weights are not here, so a VGG16 of their size with random ones takes their place in the cache.
 """
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 import torchvision
-from nbclient import NotebookClient
+from lesson import defined, printed_with_real, recipe_of, run_usage
 from torch import nn
 
 from helpers import datasets
@@ -19,20 +16,12 @@ from helpers.datasets import DATA
 from helpers.models import accuracy, vgg16
 from helpers.state_dict import load_matching, suggest_renames
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/03_load_partial_state_dict.ipynb"
+NOTEBOOK = "03_load_partial_state_dict.ipynb"
 
 
 @pytest.fixture
-def source() -> str:
-    (source,) = [cell.source for cell in nbformat.read(NOTEBOOK, 4).cells if "def load_what_fits" in cell.source]
-    return source
-
-
-@pytest.fixture
-def recipe(source) -> Callable:
-    namespace = {}
-    exec(source, namespace)
-    return namespace["load_what_fits"]
+def recipe() -> Callable:
+    return defined(recipe_of(NOTEBOOK, "load_what_fits"), "load_what_fits")
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -65,11 +54,9 @@ def test_the_recipe_passes_over_what_is_no_tensor(recipe) -> None:
     assert torch.equal(model.weight, torch.ones(3, 2))
 
 
-def test_the_comments_of_the_recipe_work_when_uncommented(source) -> None:
-    definition, _, usage = source.partition("# import torchvision\n")
-    usage = re.sub("^# ", "", usage, flags=re.M).replace("torchvision.models.vgg16", "vgg16")
-    namespace = {"vgg16": vgg16}
-    exec(definition + usage.replace("checkpoint.pth", str(DATA / "vgg16_thin.pth")), namespace)
+def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
+    replace = {"torchvision.models.vgg16": "vgg16", "checkpoint.pth": str(DATA / "vgg16_thin.pth")}
+    namespace = run_usage(recipe_of(NOTEBOOK, "load_what_fits"), replace, vgg16=vgg16)
     assert namespace["random"] == ["classifier.6.weight", "classifier.6.bias"] == namespace["unused"]
 
 
@@ -115,11 +102,7 @@ def test_the_lesson_runs_on_a_network_of_torchvisions_size(tmp_path, monkeypatch
     # no tensor of a trained network is what a fresh one begins with
     torch.save({key: tensor + 0.01 * torch.rand(tensor.shape) for key, tensor in state_dict.items()}, path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    (switched,) = [cell for cell in notebook.cells if "\nREAL = False" in cell.source]
-    switched.source = switched.source.replace("\nREAL = False", "\nREAL = True")
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
-    printed = "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stdout")
+    printed = printed_with_real(NOTEBOOK)
     assert "torch.Size([10, 4096]) largest difference 0.0" in printed
     assert "drop teacher. 30 loaded (99.7% of the parameters)" in printed
     assert printed.count("same outputs: True") == 1

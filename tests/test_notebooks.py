@@ -175,5 +175,5 @@ def test_modules_are_small_and_rooms_stay_apart(path) -> None:
         if isinstance(node, ast.ImportFrom) and node.level:
             imported |= {node.module or ""} | {alias.name for alias in node.names}
     rooms = ("matconvnet", "state_dict", "first_conv", "heads")
-    if path.parent.name in rooms or path.stem in ("models", "datasets", "download", "tracing"):
+    if path.parent.name in rooms or path.stem in ("models", "datasets", "download", "layers", "tracing"):
         assert not imported & {"plots", "widgets", "exercises"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..tracing import first_line, why_not_plain
+from ..layers import why_not_plain
+from ..tracing import first_line
 from .errors import FirstConvError
 from .finding import Conv, find, met
 from .rules import RULES, Rule

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..tracing import examples, first_line, leaves, run
+from ..tracing import examples, leaves, run, why_nothing
 from .errors import FirstConvError
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -33,9 +33,7 @@ def find(model: nn.Module, example: Tensor | None) -> tuple[tuple[str, Conv], Ex
     """What `find_first_conv` finds, and what stopped the model behind it, if something did."""
     found, error = met(model, example)
     if not found:
-        why = f" (it stopped with {first_line(error)})" if error else ""
-        hint = "; give an `example` of its input" if example is None else ""
-        raise FirstConvError(f"no conv meets the input of this {type(model).__name__}{why}{hint}")
+        raise FirstConvError(f"no conv meets the input of this {type(model).__name__}{why_nothing(error, example)}")
     if len(found) > 1:
         raise FirstConvError(f"several convs meet the input: {', '.join(found)}; use adapt_conv on each of them")
     return next(iter(found.items())), error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..tracing import why_not_plain
+from ..layers import why_not_plain
 from .errors import FirstConvError
 from .finding import Conv
 

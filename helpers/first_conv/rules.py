@@ -39,8 +39,10 @@ def tiled(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def silent_extra(weight: Tensor, in_channels: int) -> Tensor:
-    """`zeros`: the old channels as they are, then zeros. Responses are those of before, whatever finite numbers
-    the new channels show."""
+    """`zeros`: the old channels as they are, then zeros.
+
+    Responses are those of before, whatever finite numbers the new channels show.
+    """
     return _extended(weight, in_channels, torch.zeros_like(weight[:, :1]))
 
 

@@ -49,7 +49,8 @@ def truncate(model: nn.Module, at: str) -> nn.Module:
     Raises:
         HeadError: there is no such layer, or fx cannot trace the model.
     """
-    return _part(model, at, _up_to)
+    (part,) = _parts(model, at, _up_to)
+    return part
 
 
 class MultiHead(nn.Module):
@@ -73,14 +74,14 @@ class MultiHead(nn.Module):
             HeadError: it cannot be cut there, its head is not behind the cut, or a task cannot be called so.
         """
         super().__init__()
-        rest = _part(model, split_at, _from)
+        trunk, rest = _parts(model, split_at, _up_to, _from)
         names = [name for name in find_heads(model, example) if name in dict(rest.named_modules())]
         if not names:
             raise HeadError(f"there is no head behind {split_at!r}")
         for task in tasks:
             if not task.isidentifier() or hasattr(nn.ModuleDict, task):
                 raise HeadError(f"a task cannot be called {task!r}: it becomes part of the names of its parameters")
-        self.trunk = _part(model, split_at, _up_to)
+        self.trunk = trunk
         self.heads = nn.ModuleDict({task: copy.deepcopy(rest) for task in tasks})
         for task, num_classes in tasks.items():
             for name in names:
@@ -94,18 +95,22 @@ class MultiHead(nn.Module):
         return {task: head(features.clone()) for task, head in self.heads.items()}
 
 
-def _part(model: nn.Module, at: str, cut: Cut) -> Part:
-    """A copy of the part of a model that `cut` keeps."""
-    before = set(vars(model))
-    graphs = {}
+def _parts(model: nn.Module, at: str, *cuts: Cut) -> list[Part]:
+    """A copy of each part of a model that one of the `cuts` keeps."""
+    before, graphs = set(vars(model)), {}
     with _modes_restored(model), torch.random.fork_rng(devices=[]):
         for training in (True, False):
             graph, node = _traced(model, at, training)
-            graphs[training] = cut(graph, node)
-        shared = Part(model, graphs[True], graphs[False])
+            graphs[training] = [cut(graph, node) for cut in cuts]
+        shared = [Part(model, *both) for both in zip(graphs[True], graphs[False], strict=True)]
         for constant in vars(model).keys() - before:  # which fx leaves there
             delattr(model, constant)
-    part = copy.deepcopy(shared).train(model.training)
+    return [_copy_of(part, model) for part in shared]
+
+
+def _copy_of(part: Part, model: nn.Module) -> Part:
+    """It, sharing nothing with the model, each module in the mode in which it is there."""
+    part = copy.deepcopy(part).train(model.training)
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in part.named_modules():
         module.training = modes.get(name, model.training)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..tracing import examples, first_line, leaves, run
+from ..tracing import examples, first_line, leaves, run, why_nothing
 from .errors import HeadError
 
 Head = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -27,9 +27,9 @@ def find_head(model: nn.Module, example: Tensor | None = None) -> tuple[str, Hea
     """
     found, error = made_by(model, example, training=False)
     if not found:
-        why = f" (it stopped with {first_line(error)})" if error else ""
-        hint = "; give an `example` of its input" if example is None else ""
-        raise HeadError(f"no Linear and no 1x1 conv makes the output of this {type(model).__name__}{why}{hint}")
+        raise HeadError(
+            f"no Linear and no 1x1 conv makes the output of this {type(model).__name__}{why_nothing(error, example)}"
+        )
     if len(found) > 1:
         raise HeadError(f"several layers make the output: {', '.join(found)}; find_heads gives all of them")
     return next(iter(found.items()))

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..tracing import first_line, why_not_plain
+from ..layers import why_not_plain
+from ..tracing import first_line
 from .errors import HeadError
 from .finding import Head, find_heads, made_by
 
