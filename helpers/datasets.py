@@ -38,7 +38,7 @@ def normalize(images: Tensor, size: int = 64) -> Tensor:
     """Images as torchvision's networks take them, and the thin `.pth` networks with them.
 
     Args:
-        images: (N, 3, H, W) uint8 RGB.
+        images: (N, 3, H, W) uint8 RGB, or (N, 1, H, W) grey, which then counts for all three colours.
         size: height and width in pixels to resize to, bilinearly.
 
     Returns:

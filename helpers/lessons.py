@@ -66,6 +66,15 @@ LESSONS = (
         minutes=80,
         needs=("02",),
     ),
+    Lesson(
+        "04",
+        "04_adapt_first_conv.ipynb",
+        "Adapt the first conv",
+        "My images are grey, or have four channels or twelve, and the weights are for RGB. What becomes of the first "
+        "conv?",
+        minutes=85,
+        needs=("03",),
+    ),
 )
 
 

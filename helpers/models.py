@@ -114,11 +114,13 @@ def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
     Args:
         model: maps inputs to (N, classes).
-        inputs: (N, ...), in one batch.
+        inputs: (N, ...).
         labels: (N,) the right class of each.
     """
     training = model.training
-    guesses = model.eval()(inputs).argmax(1)
+    model.eval()
+    # in batches, for the memory of a large one takes longer to get than the numbers
+    guesses = torch.cat([model(batch).argmax(1) for batch in inputs.split(100)])
     model.train(training)
     return (guesses == labels).float().mean().item()
 

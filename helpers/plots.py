@@ -86,6 +86,70 @@ def show_pairs(mine: Sequence[str], yours: Sequence[str], pairs: Mapping[str, st
     plt.show()
 
 
+def show_histograms(reference: Tensor, rows: Mapping[str, Tensor], limit: float) -> None:
+    """How numbers are spread, one panel for each set of them, with the reference behind each.
+
+    Args:
+        reference: any shape; drawn as a grey area.
+        rows: what to call a set -> its numbers; drawn as a line.
+        limit: from `-limit` to `limit` they are shown.
+    """
+    figure, axes = plt.subplots(1, len(rows), figsize=(2.6 * len(rows), 2.3), sharey=True, squeeze=False)
+    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.2, top=0.86, wspace=0.08)
+    bins = np.linspace(-limit, limit, 60)
+    for axis, (title, values) in zip(axes[0], rows.items(), strict=True):
+        axis.hist(reference.flatten().numpy(), bins, density=True, color="0.8", label="before")
+        axis.hist(values.flatten().numpy(), bins, density=True, histtype="step", color=WRONG, label="after")
+        axis.set_title(title, fontsize=10)
+        axis.set(yticks=[], xlim=(-limit, limit))
+    axes[0, 0].set_ylabel("share", fontsize=9)
+    axes[0, 0].legend(fontsize=8, frameon=False)
+    plt.show()
+
+
+def show_curves(curves: Mapping[str, Sequence[float]], x: str, y: str) -> None:
+    """Lines over 1, 2, 3, ..., each with its name at its end.
+
+    Args:
+        curves: name -> its values.
+        x: what the numbers 1, 2, 3, ... are.
+        y: what the values are.
+    """
+    _, axis = plt.subplots(figsize=(6, 2.8))
+    for style, (name, values) in zip(("o-", "s--", "^:", "d-."), curves.items(), strict=False):
+        axis.plot(range(1, len(values) + 1), values, style, label=name, markersize=4)
+    axis.set(xlabel=x, ylabel=y)
+    axis.legend(frameon=False, fontsize=9)
+    plt.show()
+
+
+def mirrored_histograms(
+    above: Tensor, below: Tensor, limit: float, bins: int = 101, side: int = 4, height: int = 60
+) -> NDArray[np.uint8]:
+    """Two histograms on one axis, the first upwards in grey, the second downwards in blue.
+
+    Args:
+        above: any shape.
+        below: the same.
+        limit: bins of equal width go from `-limit` to `limit`; what lies outside is left out.
+        bins: how many.
+        side: width of a bin in pixels.
+        height: of the highest bin of both, in pixels.
+
+    Returns:
+        (2 height + 2, bins side, 4) uint8 RGBA; the background is transparent, the axis two pixels high.
+    """
+    shares = [np.histogram(v.numpy(), bins, (-limit, limit))[0] / v.numel() for v in (above, below)]
+    tallest = max(share.max() for share in shares) or 1.0
+    up, down = (np.round(height * share / tallest).astype(int).repeat(side) for share in shares)
+    drawn = np.zeros((2 * height + 2, bins * side, 4), np.uint8)
+    rows = np.arange(height)[:, None]
+    drawn[:height][rows >= height - up] = (128, 128, 128, 255)
+    drawn[height : height + 2] = (128, 128, 128, 255)
+    drawn[height + 2 :][rows < down] = (30, 136, 229, 255)
+    return drawn
+
+
 def kernel_grid(weight: Tensor, limit: float, rows: int = 8, columns: int = 16, side: int = 24) -> NDArray[np.uint8]:
     """Kernels as small pictures in a grid: outputs run to the right, inputs down.
 

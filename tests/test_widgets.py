@@ -4,6 +4,8 @@ import base64
 import html
 import io
 import re
+import threading
+import time
 
 import ipywidgets
 import numpy as np
@@ -59,6 +61,27 @@ def test_an_error_is_shown_instead_of_an_old_view_and_goes_away() -> None:
     assert text(squares.view.value) == "ValueError: 9 is <too> large"
     squares.controls["side"].value = 2
     assert text(squares.view.value) == "4 cm"
+
+
+def test_changes_that_come_at_once_are_drawn_one_after_the_other() -> None:
+    class Slow(Squares):
+        drawing = overlaps = 0
+
+        def draw(self, side: int, unit: str) -> str:
+            self.drawing += 1
+            self.overlaps += self.drawing > 1
+            time.sleep(0.05)
+            self.drawing -= 1
+            return f"{side}"
+
+    slow = Slow()
+    threads = [threading.Thread(target=setattr, args=(slow.controls["side"], "value", side)) for side in range(4, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert slow.overlaps == 0
+    assert text(slow.view.value) == str(slow.controls["side"].value)
 
 
 def test_an_error_in_the_first_drawing_is_raised() -> None:
@@ -439,3 +462,129 @@ def test_the_lines_of_the_clinic_load_the_checkpoint() -> None:
     namespace = {"model": shown.model, "state_dict": shown.checkpoints["<nested>"]}
     exec("from helpers.state_dict import *\n" + html.unescape(lines), namespace)
     assert all(torch.equal(tensor, source[key]) for key, tensor in shown.model.state_dict().items())
+
+
+class Thin(torch.nn.Module):
+    """Its first conv is neither defined first nor called conv1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.stem = torch.nn.Linear(4, 5), torch.nn.Conv2d(3, 4, (2, 3), padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.stem(x).relu().mean((2, 3)))
+
+
+CLASSES = ["a", "<b>", "c", "d", "e"]
+
+
+def surgery() -> widgets.ChannelSurgery:
+    images = torch.randint(0, 256, (6, 3, 7, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return widgets.ChannelSurgery(Thin(), images, [*CLASSES, "a"], CLASSES, size=8)
+
+
+def seen(shown: widgets.ChannelSurgery, channels: int, show: str) -> torch.Tensor:
+    """What the channels show, a channel at a time."""
+    pixels = shown.images.float() / 255
+    grey_pixels = 0.299 * pixels[:, 0] + 0.587 * pixels[:, 1] + 0.114 * pixels[:, 2]
+    found = []
+    for i in range(channels):
+        colour = i < 3 and show != "grey in each"
+        plane, mean, std = (
+            (pixels[:, i], (0.485, 0.456, 0.406)[i], (0.229, 0.224, 0.225)[i])
+            if colour
+            else (grey_pixels, 0.449, 0.226)
+        )
+        resized = F.interpolate(plane[:, None], (8, 8), mode="bilinear")
+        found.append((resized - mean) / std)
+    return torch.cat(found, 1)
+
+
+@pytest.mark.parametrize("rule", ["sum", "mean", "tile", "zeros", "mean_extra"])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("show", ["grey in each", "red, green, blue, then grey"])
+def test_channel_surgery_shows_what_a_network_built_that_way_does(rule, channels, show) -> None:
+    shown = surgery()
+    if channels < 3 and rule in ("zeros", "mean_extra"):
+        with pytest.raises(ValueError, match="use 'sum'"):
+            shown.draw(rule=rule, channels=channels, show=show, image=0)
+        return
+    old, stem = shown.model.stem.weight.detach(), torch.nn.Conv2d(channels, 4, (2, 3), padding=1)
+    extra = {"zeros": torch.zeros_like(old[:, :1]), "mean_extra": old.mean(1, keepdim=True)}
+    if rule in extra:
+        weight = torch.cat([old, extra[rule], extra[rule]], 1)
+    else:
+        weight = {
+            "sum": old.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels,
+            "mean": old.mean(1, keepdim=True).expand(-1, channels, -1, -1),
+            "tile": torch.stack([old[:, i % 3] for i in range(channels)], 1) * 3 / channels,
+        }[rule]
+    stem.weight.data, stem.bias = weight.contiguous(), shown.model.stem.bias
+    model = Thin()
+    with torch.no_grad():
+        before, responses = model(seen(shown, 3, show)).softmax(1), F.conv2d(seen(shown, 3, show), old, padding=1)
+        model.stem = stem
+        after, new = (
+            model(seen(shown, channels, show)).softmax(1),
+            F.conv2d(seen(shown, channels, show), weight, padding=1),
+        )
+    said = text(shown.draw(rule=rule, channels=channels, show=show, image=4))
+    right = [
+        sum(CLASSES[i] == truth for i, truth in zip(p.argmax(1), shown.truth, strict=True)) for p in (before, after)
+    ]
+    guess, name = CLASSES[after[4].argmax()], f"{rule}, {channels} channel{'s' if channels > 1 else ''}"
+    assert f"RGB\n{CLASSES[before[4].argmax()]} {before[4].max():.2f}\n{right[0]}\n" in said
+    assert f"{name}\n{guess} {after[4].max():.2f}\n{right[1]}\n{(after - before)[4].abs().max():.3f}\n" in said
+    ratio = f"{responses.std():.3f} and {new.std():.3f}, that is {new.std() / responses.std():.2f} times."
+    assert ratio in said
+
+
+def test_channel_surgery_shows_noise_that_is_the_same_each_time_and_changes_nothing() -> None:
+    shown = surgery()
+    before = {key: tensor.clone() for key, tensor in shown.model.state_dict().items()}
+    noise = shown.inputs(5, "red, green, blue, then noise")
+    torch.testing.assert_close(noise[:, :3], seen(shown, 3, ""))
+    assert torch.equal(noise, shown.inputs(5, "red, green, blue, then noise"))
+    assert 0.9 < noise[:, 3:].std() < 1.1
+    said = text(shown.draw(rule="zeros", channels=5, show="red, green, blue, then noise", image=1))
+    assert "0.000\n" in said
+    assert "that is 1.00 times" in said
+    assert all(torch.equal(tensor, before[key]) for key, tensor in shown.model.state_dict().items())
+
+
+def test_channel_surgery_draws_responses_and_kernels() -> None:
+    shown = surgery()
+    _, histogram, kernels = pictures(shown.draw(rule="zeros", channels=4, show="grey in each", image=2))
+    assert histogram.shape[:2] == (122, 404)
+    weight = shown.model.stem.weight.detach()
+    limit = torch.quantile(weight.abs(), 0.98).item()
+    assert kernels.shape[:2] == (4 * 12 + 3 * 4, 4 * 18 + 3 * 4)  # 6 pixels for each number
+    assert abs(int(kernels[16 + 6, 2 * 22 + 12, 0]) - grey(weight[2, 1, 1, 2].item(), limit)) <= 1
+    assert np.all(kernels[3 * 16 :, :18, 0] == 128)  # the new channel is silent
+
+
+def test_channel_surgery_refuses_what_it_cannot_show() -> None:
+    images = torch.zeros(2, 3, 7, 9, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="2 images and 1 names"):
+        widgets.ChannelSurgery(Thin(), images, ["a"], CLASSES)
+    with pytest.raises(ValueError, match="no conv meets the input"):
+        widgets.ChannelSurgery(
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5)), images, "ab", CLASSES, 8
+        )
+
+
+def test_mirrored_histograms_by_plain_loops() -> None:
+    above, below = torch.randn(50, generator=torch.Generator().manual_seed(0)), torch.tensor([-1.9, 0.1, 0.1, 5.0])
+    drawn = plots.mirrored_histograms(above, below, limit=2.0, bins=8, side=3, height=20)
+    assert drawn.shape == (42, 24, 4)
+    counts = np.zeros((2, 8))
+    for row, values in enumerate((above, below)):
+        for value in values.tolist():
+            if abs(value) < 2:
+                counts[row, int((value + 2) // 0.5)] += 1 / len(values)
+    heights = np.round(20 * counts / counts.max()).astype(int)
+    for column in range(24):
+        assert (drawn[:20, column, 3] > 0).sum() == heights[0, column // 3]
+        assert (drawn[22:, column, 3] > 0).sum() == heights[1, column // 3]
+        assert np.all(drawn[20 - heights[0, column // 3] : 22 + heights[1, column // 3], column, 3] == 255)

@@ -29,10 +29,10 @@ def mean_of_channels(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def tiled(weight: Tensor, in_channels: int) -> Tensor:
-    """`tile`: the old channels over and over, times C/N. Preserves the size of responses to channels that look alike.
+    """`tile`: the old channels over and over, times C/N, as in timm and segmentation_models.pytorch.
 
-    If N is a multiple of C, images of N equal channels give exactly what they gave. As in timm and
-    segmentation_models.pytorch.
+    If N is a multiple of C, images of N equal channels give exactly what they gave. If not, kernels that weigh channels
+    against each other lose their balance.
     """
     old = weight.shape[1]
     return weight[:, [i % old for i in range(in_channels)]] * (old / in_channels)

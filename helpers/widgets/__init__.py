@@ -1,5 +1,6 @@
 """Every interactive a lesson shows. `interactive.py` says how one is made."""
 
+from .channel_surgery import ChannelSurgery
 from .checkpoint_clinic import CheckpointClinic, make_patients
 from .key_matcher import KeyMatcher, make_student_and_teacher
 from .lesson_map import LessonMap
@@ -9,6 +10,7 @@ __all__ = [
     "EXCHANGED",
     "STORED",
     "WANTED",
+    "ChannelSurgery",
     "CheckpointClinic",
     "KeyMatcher",
     "LessonMap",

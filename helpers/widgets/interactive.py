@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from html import escape
 from typing import Any
 
@@ -69,6 +70,8 @@ class Interactive(ipywidgets.VBox):
             Whatever `draw` raises for the first values.
         """
         self.controls = controls
+        # JupyterLab may hand each control's changes to a thread of its own ("comms over subshells")
+        self._one_at_a_time = threading.RLock()
         self.view = ipywidgets.HTML()
         self.bar = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap", "align_items": "center"})
         super().__init__([self.bar, self.view, ipywidgets.HTML(FOR_BROWSERS, layout={"display": "none"})])
@@ -82,10 +85,11 @@ class Interactive(ipywidgets.VBox):
 
     def update(self, _change: object = None) -> None:
         """Draw anew. An error is shown in place of the view, since Jupyter hides what callbacks raise."""
-        try:
-            self.view.value = self._drawn()
-        except Exception as error:
-            self.show_error(error)
+        with self._one_at_a_time:
+            try:
+                self.view.value = self._drawn()
+            except Exception as error:
+                self.show_error(error)
 
     def show_error(self, error: Exception) -> None:
         """Put an error in the place of the view."""
