@@ -28,7 +28,10 @@ def main(path: Path, seeds: int) -> None:
     for seed in range(seeds):
         print(f"seed {seed}", flush=True)
         for cell in cells[trainings[0] : trainings[-1] + 1]:
-            exec(re.sub(r"(manual_seed\(|seed=)0\b", rf"\g<1>{seed}", cell.source), namespace)
+            try:
+                exec(re.sub(r"(manual_seed\(|seed=)0\b", rf"\g<1>{seed}", cell.source), namespace)
+            except AssertionError:
+                print("  what the lesson asserts did not hold", flush=True)
 
 
 if __name__ == "__main__":

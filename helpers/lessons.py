@@ -75,6 +75,15 @@ LESSONS = (
         minutes=85,
         needs=("03",),
     ),
+    Lesson(
+        "05",
+        "05_replace_head.ipynb",
+        "Replace the head",
+        "My classes are others, or I want several answers at once. Where do I cut, what do I keep, and what do two "
+        "heads share in secret?",
+        minutes=90,
+        needs=("04",),
+    ),
 )
 
 

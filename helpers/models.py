@@ -6,6 +6,9 @@ line for line, on `torchvision.models.vgg16()` or `torchvision.models.resnet18()
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
@@ -108,20 +111,30 @@ def resnet18(num_classes: int = 10, *, width: float = 0.25) -> ResNet18:
     return model
 
 
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Afterwards each module is in the mode, train or eval, in which it was before."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Share of inputs that a classifier names rightly, in eval mode; afterwards its mode is what it was.
+    """Share of inputs that a classifier names rightly, in eval mode; afterwards its modes are what they were.
 
     Args:
         model: maps inputs to (N, classes).
         inputs: (N, ...).
         labels: (N,) the right class of each.
     """
-    training = model.training
-    model.eval()
-    # in batches, for the memory of a large one takes longer to get than the numbers
-    guesses = torch.cat([model(batch).argmax(1) for batch in inputs.split(100)])
-    model.train(training)
+    with modes_kept(model):
+        model.eval()
+        # in batches, for the memory of a large one takes longer to get than the numbers
+        guesses = torch.cat([model(batch).argmax(1) for batch in inputs.split(100)])
     return (guesses == labels).float().mean().item()
 
 

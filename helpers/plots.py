@@ -94,15 +94,15 @@ def show_histograms(reference: Tensor, rows: Mapping[str, Tensor], limit: float)
         rows: what to call a set -> its numbers; drawn as a line.
         limit: from `-limit` to `limit` they are shown.
     """
-    figure, axes = plt.subplots(1, len(rows), figsize=(2.6 * len(rows), 2.3), sharey=True, squeeze=False)
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.2, top=0.86, wspace=0.08)
+    figure, axes = plt.subplots(1, len(rows), figsize=(2.6 * len(rows), 2.5), sharey=True, squeeze=False)
+    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.25, top=0.88, wspace=0.08)
     bins = np.linspace(-limit, limit, 60)
     for axis, (title, values) in zip(axes[0], rows.items(), strict=True):
         axis.hist(reference.flatten().numpy(), bins, density=True, color="0.8", label="before")
         axis.hist(values.flatten().numpy(), bins, density=True, histtype="step", color=WRONG, label="after")
         axis.set_title(title, fontsize=10)
-        axis.set(yticks=[], xlim=(-limit, limit))
-    axes[0, 0].set_ylabel("share", fontsize=9)
+        axis.set(yticks=[], xlim=(-limit, limit), xlabel="response")
+    axes[0, 0].set_ylabel("how many", fontsize=9)
     axes[0, 0].legend(fontsize=8, frameon=False)
     plt.show()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .models import modes_kept
 
 
 def few_of_each(labels: Tensor, per_class: int, seed: int) -> Tensor:
@@ -41,9 +44,10 @@ def fit(
     batch_size: int = 20,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a classifier in place, in train mode; its mode is what it was afterwards.
+    """Train a classifier in place, in train mode; afterwards its modes are what they were.
 
-    The order of the examples, and dropout, come from torch's global random state.
+    The learning rates fall in a straight line, from what they are to nearly zero at the end, so that the last steps
+    settle. The order of the examples, and dropout, come from torch's global random state.
 
     Args:
         model: maps inputs to (N, classes).
@@ -54,14 +58,16 @@ def fit(
         batch_size: examples per step; the last batch of an epoch may have fewer.
         after_epoch: called with the number of the epoch, from 1 on.
     """
-    training = model.training
-    for epoch in range(1, epochs + 1):
-        model.train()
-        for batch in torch.randperm(len(inputs)).split(batch_size):
-            loss = F.cross_entropy(model(inputs[batch]), labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        model.train(training)
-        if after_epoch:
-            after_epoch(epoch)
+    steps = epochs * math.ceil(len(inputs) / batch_size)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / steps, steps)
+    with modes_kept(model):
+        for epoch in range(1, epochs + 1):
+            model.train()
+            for batch in torch.randperm(len(inputs)).split(batch_size):
+                loss = F.cross_entropy(model(inputs[batch]), labels[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            if after_epoch:
+                after_epoch(epoch)

@@ -111,6 +111,12 @@ def place_in_a_loop(weight, in_channels, places):
     return torch.stack(channels, 1)
 
 
+def place_in_float(weight, in_channels, places):
+    new = torch.zeros(weight.shape[0], in_channels, *weight.shape[2:])
+    new[:, list(places)] = weight
+    return new
+
+
 def place_first(weight, in_channels, places):
     return place(weight, in_channels, (0, 1, 2))
 
@@ -137,15 +143,16 @@ def for_raw_grey(conv, mean, std):
 @torch.no_grad()
 def for_raw_grey_by_running(conv, mean, std):
     """What comes out for no light is the bias, and what one bright pixel adds is the weight."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+    dtype = conv.weight.dtype
+    mean, std = (torch.tensor(values, dtype=dtype).view(1, 3, 1, 1) for values in (mean, std))
     height, width = conv.kernel_size
 
     def run(pixels):
         x = (pixels.expand(-1, 3, -1, -1) / 255 - mean) / std
         return nn.functional.conv2d(x, conv.weight, conv.bias)
 
-    dark = run(torch.zeros(1, 1, height, width))
-    single = torch.eye(height * width).view(-1, 1, height, width)
+    dark = run(torch.zeros(1, 1, height, width, dtype=dtype))
+    single = torch.eye(height * width, dtype=dtype).view(-1, 1, height, width)
     new = grey_like(conv, bias=True)
     new.weight.copy_((run(single) - dark).squeeze().T.reshape(new.weight.shape))
     new.bias.copy_(dark.flatten())
@@ -271,6 +278,62 @@ def the_module(model, x):
     return model.get_submodule(first_to_run(model, x))
 
 
+def keeps_modes(model, x):
+    modes = {module: module.training for module in model.modules()}
+    found = first_to_run(model, x)
+    for module, mode in modes.items():
+        module.training = mode
+    return found
+
+
+def by_channels(model, x):
+    convs = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    return next(name for name, m in convs if m.in_channels == x.shape[1])
+
+
+def every_module(model, x):
+    seen, twin = [], copy.deepcopy(model)
+    for name, module in twin.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: seen.append(name))
+    twin(x)
+    return seen[0]
+
+
+@torch.no_grad()
+def set_later(conv):
+    new = nn.Conv2d(1, conv.out_channels, conv.kernel_size, bias=conv.bias is not None, dtype=conv.weight.dtype)
+    for option in ("stride", "padding", "dilation", "padding_mode"):
+        setattr(new, option, getattr(conv, option))
+    new.weight.copy_(conv.weight.sum(1, keepdim=True))
+    if conv.bias is not None:
+        new.bias.copy_(conv.bias)
+    return new
+
+
+def frozen(conv):
+    return for_grey(conv).requires_grad_(False)
+
+
+def float_bias(conv):
+    new = for_grey(conv)
+    if conv.bias is not None:
+        new.bias = nn.Parameter(conv.bias.detach().float())
+    return new
+
+
+def three_biases(conv):
+    new = for_grey(conv)
+    if conv.bias is not None:
+        new.bias.data *= 3
+    return new
+
+
+def without_keepdim(conv):
+    new = grey_like(conv)
+    new.weight.data.copy_(conv.weight.sum(1))
+    return new
+
+
 RIGHT = [
     ("4.1", for_grey),
     ("4.1", for_grey_on_a_copy),
@@ -278,7 +341,7 @@ RIGHT = [
     ("4.2", place_in_a_loop),
     ("4.3", for_raw_grey),
     ("4.3", for_raw_grey_by_running),
-    ("4.4", first_to_run),
+    ("4.4", keeps_modes),
     ("4.4", first_to_run_in_a_copy),
 ]
 
@@ -286,6 +349,15 @@ RIGHT = [
 @pytest.mark.parametrize(("exercise", "answer"), RIGHT)
 def test_right_answers_pass(exercise, answer) -> None:
     assert outcome(exercise, answer)[0] == "passed"
+
+
+MIX = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+
+
+def raw_without_options(conv, mean, std):
+    new, plain = for_raw_grey(conv, mean, std), nn.Conv2d(1, 4, conv.kernel_size, conv.stride)
+    plain.load_state_dict(new.state_dict())
+    return plain
 
 
 def folded(weight, s):
@@ -313,6 +385,15 @@ WRONG = [
     ("4.1", shares_the_bias, "shares the parameter; copy its numbers"),
     ("4.1", no_parameter, "no parameter"),
     ("4.1", lambda conv: conv.weight.sum(1, keepdim=True), "return an nn.Conv2d, not a Tensor"),
+    ("4.1", set_later, "some are not looked at again later"),
+    ("4.1", frozen, "takes no gradient"),
+    ("4.1", float_bias, "hand over the dtype"),
+    ("4.1", three_biases, "once for all channels, not once for each"),
+    ("4.1", without_keepdim, "keepdim=True keeps it"),
+    ("4.2", lambda w, n, p: place(w, n, [i - 1 for i in p]), "counted from 0"),
+    ("4.2", lambda w, n, p: place(w, n, p) * n / 3, "the other channels add nothing"),
+    ("4.2", lambda w, n, p: place(w, n, p) * 0, "nothing was copied"),
+    ("4.2", place_in_float, "torch.zeros is float32"),
     ("4.2", place_first, "`places` was not used"),
     ("4.2", place_taken, "where colour c goes, not where channel c comes from"),
     ("4.2", place_tiled, "should be silent: zeros"),
@@ -325,7 +406,15 @@ WRONG = [
     ("4.3", raw(weight=lambda w, m, s: folded(w, s) / 3 / 255), "for grey they add up"),
     ("4.3", raw(weight=lambda w, m, s: w.sum(1, keepdim=True) / 255), "divide before the colours are added"),
     ("4.3", raw(weight=lambda w, m, s: (w * s).sum(1, keepdim=True) / 255), "not weight * std"),
-    ("4.3", raw(weight=lambda w, m, s: w.sum(1, keepdim=True) / s.mean() / 255), "one std for all"),
+    (
+        "4.3",
+        raw(weight=lambda w, m, s: w.sum(1, keepdim=True) / s.mean() / 255),
+        "divided by one std; each has its own",
+    ),
+    ("4.3", raw(bias=lambda w, b, m, s: b - 255 * (w * m / s).sum((1, 2, 3))), "between 0 and 1 already"),
+    ("4.3", raw(bias=lambda w, b, m, s: b - (w * m / s).mean((2, 3)).sum(1)), "sum over the kernel"),
+    ("4.3", raw(weight=lambda w, m, s: (w / s * MIX).sum(1, keepdim=True) / 255), "it is not mixed again"),
+    ("4.3", raw_without_options, "dilation should be (2, 1)"),
     ("4.3", raw(bias=lambda w, b, m, s: b), "the means move into it"),
     ("4.3", raw(bias=lambda w, b, m, s: b + (w * m / s).sum((1, 2, 3))), "minus, not plus"),
     ("4.3", raw(bias=lambda w, b, m, s: b - (w * m / s).sum((1, 2, 3)) / 255), "between 0 and 1 already"),
@@ -335,13 +424,16 @@ WRONG = [
     ("4.3", raw_with_tuples, "mean and std are tuples"),
     ("4.3", raw_flat, "give them shape (1, 3, 1, 1)"),
     ("4.3", raw_with_none, "this conv has no bias"),
-    ("4.4", first_defined, "the first that is defined, not the first that runs"),
-    ("4.4", last_defined, "the last that is defined"),
-    ("4.4", last_to_run, "keep the first"),
-    ("4.4", unbound_name, "the last that is defined"),
+    ("4.4", first_to_run, "sets the mode of every module inside"),
+    ("4.4", by_channels, "it never runs"),
+    ("4.4", every_module, "hang hooks into convs alone"),
+    ("4.4", first_defined, "the first that is defined, and it never runs"),
+    ("4.4", last_defined, "keep the first that runs"),
+    ("4.4", last_to_run, "this is the last one; keep the first that runs"),
+    ("4.4", unbound_name, "needs its own name"),
     ("4.4", leaves_hooks, "your hooks are still on the model"),
     ("4.4", in_train_mode, "in train mode BatchNorm takes notice"),
-    ("4.4", stays_in_eval_mode, "set back what you found"),
+    ("4.4", stays_in_eval_mode, "has other modes now"),
     ("4.4", too_late, "hang the hooks in before you run"),
     ("4.4", the_module, "a name is wanted"),
     ("4.4", lambda model, x: "conv1" if model.conv1 else "", "the name differs from network to network"),

@@ -48,7 +48,7 @@ def test_rules_are_what_plain_loops_give(rule, in_channels) -> None:
     layer = conv()
     old = layer.weight.detach().clone()
     if in_channels < 3 and rule in ("zeros", "mean_extra"):
-        with pytest.raises(FirstConvError, match=f"adds channels to 3, and {in_channels} are fewer: use 'sum'"):
+        with pytest.raises(FirstConvError, match=f"keeps all 3 old channels, and {in_channels} are fewer: use 'sum'"):
             adapt_conv(layer, in_channels, rule)
         assert torch.equal(layer.weight, old)
         assert layer.in_channels == 3

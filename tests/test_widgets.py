@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from by_hand import grey, probabilities
 from matplotlib.image import imread
 
-from helpers import datasets, lessons, plots, progress, widgets
+from helpers import datasets, lessons, models, plots, progress, widgets
+from helpers.heads import MultiHead, truncate
 from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
 from helpers.widgets.interactive import Interactive, beside, picture, table
 from helpers.widgets.lesson_map import FORGET, REALLY, map_html
@@ -555,13 +556,13 @@ def test_channel_surgery_shows_noise_that_is_the_same_each_time_and_changes_noth
 
 def test_channel_surgery_draws_responses_and_kernels() -> None:
     shown = surgery()
-    _, histogram, kernels = pictures(shown.draw(rule="zeros", channels=4, show="grey in each", image=2))
+    _, histogram, _, kernels = pictures(shown.draw(rule="zeros", channels=4, show="grey in each", image=2))
     assert histogram.shape[:2] == (122, 404)
     weight = shown.model.stem.weight.detach()
     limit = torch.quantile(weight.abs(), 0.98).item()
-    assert kernels.shape[:2] == (4 * 12 + 3 * 4, 4 * 18 + 3 * 4)  # 6 pixels for each number
-    assert abs(int(kernels[16 + 6, 2 * 22 + 12, 0]) - grey(weight[2, 1, 1, 2].item(), limit)) <= 1
-    assert np.all(kernels[3 * 16 :, :18, 0] == 128)  # the new channel is silent
+    assert kernels.shape[:2] == (4 * 16 + 3 * 4, 4 * 24 + 3 * 4)  # 8 pixels for each number
+    assert abs(int(kernels[20 + 8, 2 * 28 + 16, 0]) - grey(weight[2, 1, 1, 2].item(), limit)) <= 1
+    assert np.all(kernels[3 * 20 :, :24, 0] == 128)  # the new channel is silent
 
 
 def test_channel_surgery_refuses_what_it_cannot_show() -> None:
@@ -588,3 +589,47 @@ def test_mirrored_histograms_by_plain_loops() -> None:
         assert (drawn[:20, column, 3] > 0).sum() == heights[0, column // 3]
         assert (drawn[22:, column, 3] > 0).sum() == heights[1, column // 3]
         assert np.all(drawn[20 - heights[0, column // 3] : 22 + heights[1, column // 3], column, 3] == 255)
+
+
+GRAFTS = {0: "a new Linear", 1: "the rest, with a new head", 2: "the rest, with a new head, for each of two tasks"}
+
+
+def counted(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("tasks", GRAFTS)
+@pytest.mark.parametrize("cut", ["layer1", "layer4"])
+def test_cut_and_graft_counts_what_a_network_built_that_way_has(cut, tasks) -> None:
+    torch.manual_seed(0)
+    model = models.resnet18(width=0.125)
+    images = torch.randint(0, 256, (2, 3, 7, 9), dtype=torch.uint8)
+    shown = widgets.CutAndGraft(model, ["layer1", "layer4"], images, ["a", "<b>"], grid=3)
+    said = text(shown.draw(cut=cut, graft=GRAFTS[tasks], classes=6, image=1))
+    if tasks:
+        built = MultiHead(model, cut, {f"t{i}": 6 for i in range(tasks)})
+        kept = counted(built) - tasks * (64 + 1) * 6
+    else:
+        trunk = truncate(model, cut)
+        out = trunk.eval()(torch.zeros(1, 3, 64, 64))
+        pooled = out.shape[1] * min(3, out.shape[2]) ** 2
+        built = torch.nn.ModuleList([trunk, torch.nn.Linear(pooled, 6)])
+        kept = counted(trunk)
+        assert f"up to {cut}\n{out.shape[1]} x {out.shape[2]} x {out.shape[3]}\n{kept:,}\npretrained" in said
+        assert f"a new head for 6 classes, of {pooled} numbers\n6\n{(pooled + 1) * 6:,}\nrandom" in said
+    assert f"{kept / counted(built):.1%} of the new network's {counted(built):,} parameters are pretrained." in said
+    assert said.count("pretrained, a copy of its own") == (tasks if cut == "layer1" else 0)
+    assert said.startswith("<b>\n")
+
+
+def test_cut_and_graft_leaves_the_model_alone_and_refuses_what_it_cannot_show() -> None:
+    model = models.resnet18(width=0.125)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    images = torch.zeros(2, 3, 7, 9, dtype=torch.uint8)
+    widgets.CutAndGraft(model, ["layer2"], images, "ab")
+    assert model.training
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    with pytest.raises(ValueError, match="2 images and 1 names"):
+        widgets.CutAndGraft(model, ["layer2"], images, "a")
+    with pytest.raises(ValueError, match="no layer 'layer9'"):
+        widgets.CutAndGraft(model, ["layer9"], images, "ab")

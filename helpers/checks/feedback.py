@@ -87,7 +87,7 @@ def call(
     if not all(_same(before, after) for i, (before, after) in pairs if i not in may_change):
         raise NotYet(
             "your function changes what it was given.\nLikely cause: an in-place operation such as `*=`, "
-            "`+=`, `copy_` or `load_state_dict` on an argument; work on a copy."
+            "`+=`, `copy_` or `load_state_dict` on an argument, or an assignment to a part of it; work on a copy."
         )
     return answer
 
@@ -110,8 +110,8 @@ def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, T
     if _same(got, expected):
         return
     place = tuple((~torch.isclose(got.double(), expected.double(), rtol=1e-4, atol=1e-5)).nonzero()[0].tolist())
-    index = ", ".join(map(str, place))
-    raise NotYet(f"{what} at [{index}] should be {expected[place]:.4f}, but is {got[place]:.4f}.{because}")
+    where = f" at [{', '.join(map(str, place))}]" if place else ""
+    raise NotYet(f"{what}{where} should be {expected[place]:.4f}, but is {got[place]:.4f}.{because}")
 
 
 def must_refuse(function: Any, *inputs: Any, case: str, cause: str) -> None:

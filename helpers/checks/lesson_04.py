@@ -9,75 +9,7 @@ import torch
 from torch import nn
 
 from .feedback import Exercise, NotYet, because, call, compare
-
-OPTIONS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode")
-
-
-def conv(seed: int, **options: Any) -> nn.Conv2d:
-    """Every dimension another."""
-    torch.manual_seed(seed)
-    return nn.Conv2d(3, 4, (2, 5), **options)
-
-
-def expect_conv(got: Any, asked: nn.Conv2d, case: str) -> nn.Conv2d:
-    """It is a conv for one channel whose options are those of the conv that it is made from."""
-    if not isinstance(got, nn.Conv2d):
-        raise NotYet(f"{case}, return an nn.Conv2d, not a {type(got).__name__}.")
-    for option in OPTIONS:
-        wanted, found = 1 if option == "in_channels" else getattr(asked, option), getattr(got, option)
-        if found != wanted:
-            stale = "only the weight was replaced; the conv still thinks that it takes three channels."
-            why = stale if option == "in_channels" else "a new Conv2d begins with its defaults; hand this over."
-            raise NotYet(f"{case}, {option} should be {wanted}, but is {found}.{because(why)}")
-    if got.weight.dtype != asked.weight.dtype:
-        why = because("a new Conv2d is float32; hand over the dtype.")
-        raise NotYet(f"{case}, the weight should be {asked.weight.dtype}, but is {got.weight.dtype}.{why}")
-    if not isinstance(got.weight, nn.Parameter):
-        raise NotYet(f"{case}, the weight is no parameter, so it will not be trained.")
-    return got
-
-
-def verify_for_grey(answer: Any) -> None:
-    """4.1 `for_grey(conv) -> conv for one channel`."""
-    cases = {
-        "for a conv with bias": conv(0),
-        "for a conv with stride, padding and dilation": conv(1, stride=(3, 2), padding=(1, 4), dilation=(2, 1)),
-        "for a conv without bias": conv(2, bias=False, padding=1, padding_mode="reflect"),
-        "for a conv in double precision": conv(3).double(),
-    }
-    for case, asked in cases.items():
-        got = expect_conv(call(answer, asked, case=case, crashes=CONV_CRASHES), asked, case)
-        weight = asked.weight.detach()
-        causes = [
-            ("this is the mean over the colours: a third of what is asked.", weight.mean(1, keepdim=True)),
-            ("this is the red channel alone.", weight[:, :1]),
-            ("this is three times the red channel.", 3 * weight[:, :1]),
-        ]
-        compare(got.weight.detach(), weight.sum(1, keepdim=True), f"{case}, the weight", causes)
-        if (asked.bias is None) != (got.bias is None):
-            raise NotYet(f"{case}, there should be {'no' if asked.bias is None else 'a'} bias.")
-        if asked.bias is not None:
-            causes = [
-                ("the bias was set to zero; the old one belongs here.", torch.zeros(4)),
-                ("a new Conv2d begins with random numbers; copy the old ones.", got.bias.detach()),
-            ]
-            compare(got.bias.detach(), asked.bias.detach(), f"{case}, the bias", causes)
-    asked = conv(4)
-    before = copy.deepcopy(asked.state_dict())
-    with torch.no_grad():
-        for parameter in answer(asked).parameters():
-            parameter += 1
-    if any(not torch.equal(tensor, before[key]) for key, tensor in asked.state_dict().items()):
-        why = because("`new.bias = conv.bias` shares the parameter; copy its numbers.")
-        raise NotYet(f"when the new conv is trained, the old one moves along.{why}")
-
-
-CONV_CRASHES = [
-    ("'NoneType'", "not every conv has a bias."),
-    ("leaf Variable", "PyTorch guards what is trained; write inside `with torch.no_grad():`."),
-    ("cannot assign", "a parameter is replaced by nn.Parameter(...), or its numbers are copied."),
-    ("must match the existing size", "sum(1) loses the axis; keepdim=True keeps it."),
-]
+from .lesson_04_convs import verify_for_grey, verify_for_raw_grey
 
 
 def verify_place(answer: Any) -> None:
@@ -93,16 +25,27 @@ def verify_place(answer: Any) -> None:
         expected = torch.zeros(5, channels, 2, 4)
         for colour, place in enumerate(places):
             expected[:, place] = weight[:, colour]
-        first, padded = torch.zeros_like(expected), weight[:, [i % 3 for i in range(channels)]]
+        first = torch.zeros_like(expected)
         first[:, :3] = weight
+        later = torch.zeros_like(expected)
+        later[:, [place - 1 for place in places]] = weight
         causes = [
             ("the colours stay in their old places; `places` was not used.", first),
-            ("the other channels should be silent: zeros.", padded),
+            ("the other channels should be silent: zeros.", weight[:, [i % 3 for i in range(channels)]]),
+            ("places are counted from 0.", later),
+            ("nothing was copied into the zeros.", torch.zeros_like(expected)),
+            ("the kernels keep their size: the other channels add nothing.", expected * channels / 3),
+            ("the kernels keep their size: the other channels add nothing.", expected * 3 / channels),
             ("`places[c]` says where colour c goes, not where channel c comes from.", _taken(weight, channels, places)),
         ]
+        others = [i for i in range(channels) if i not in places]
+        if isinstance(got, torch.Tensor) and got.shape == expected.shape and not torch.equal(got, first):
+            loud = [i for i in others if got[:, i].any()]
+            if loud and torch.equal(got[:, list(places)], weight):
+                raise NotYet(f"{case}, channel {loud[0]} should be silent: zeros, but it is not.")
         compare(got, expected, f"{case}, the weight", causes)
     exact = torch.full((1, 3, 1, 1), 0.1, dtype=torch.float64)
-    got = call(answer, exact, 4, (3, 0, 1))
+    got = call(answer, exact, 4, (3, 0, 1), case="for a weight in double precision", crashes=PLACE_CRASHES)
     if got.dtype != torch.float64:
         raise NotYet(f"a float64 weight comes back as {got.dtype}.{because('weight.new_zeros keeps the type.')}")
 
@@ -115,50 +58,12 @@ def _taken(weight: torch.Tensor, channels: int, places: tuple[int, ...]) -> torc
 
 
 PLACE_CRASHES = [
+    ("dtypes match", "weight.new_zeros keeps the type; torch.zeros is float32."),
+    ("The size of tensor", "kernels need not be square: take weight.shape[2:]."),
+    ("shape mismatch", "kernels need not be square, and channels are axis 1."),
     ("IndexError: index 3", "`places` are places in the new weight, which has more channels than the old one."),
     ("IndexError: index 4", "`places` are places in the new weight, which has more channels than the old one."),
     ("out of bounds", "`places` are places in the new weight, which has more channels than the old one."),
-]
-
-
-def verify_for_raw_grey(answer: Any) -> None:
-    """4.3 `for_raw_grey(conv, mean, std) -> conv for one channel of raw pixels`."""
-    mean, std = (0.5, 0.25, 0.4), (0.25, 0.2, 0.5)
-    for case, asked in {"for a conv with bias": conv(5, stride=(3, 2)), "without a bias": conv(6, bias=False)}.items():
-        got = expect_conv(call(answer, asked, mean, std, case=case, crashes=RAW_CRASHES), asked, case)
-        weight, m, s = asked.weight.detach(), *(torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
-        old = torch.zeros(4) if asked.bias is None else asked.bias.detach()
-        folded = (weight / s).sum(1, keepdim=True)
-        causes = [
-            ("pixels go to 255 here; the old conv takes them from 0 to 1.", folded),
-            ("the division by 255 was turned round.", folded * 255),
-            ("the colours were averaged; for grey they add up.", folded / 3 / 255),
-            ("each colour has its own std: divide before the colours are added.", weight.sum(1, keepdim=True) / 255),
-            ("x / std needs weight / std, not weight * std.", (weight * s).sum(1, keepdim=True) / 255),
-            (
-                "the colours were added first and then divided by one std for all; each has its own.",
-                weight.sum(1, keepdim=True) / s.mean() / 255,
-            ),
-        ]
-        compare(got.weight.detach(), folded / 255, f"{case}, the weight", causes)
-        if got.bias is None:
-            raise NotYet(f"{case}, there is none now.{because('the means have to go somewhere: give it bias=True.')}")
-        moved = (weight * m / s).sum((1, 2, 3))
-        causes = [
-            ("the bias is still the old one; the means move into it.", old),
-            ("the means are taken away, so they lower the bias: minus, not plus.", old + moved),
-            ("the means are between 0 and 1 already, as the old conv takes pixels.", old - moved / 255),
-            ("the old bias is lost.", -moved),
-            ("each mean is divided by its std.", old - (weight * m).sum((1, 2, 3))),
-        ]
-        compare(got.bias.detach(), old - moved, f"{case}, the bias", causes)
-
-
-RAW_CRASHES = [
-    ("'NoneType'", "this conv has no bias; think of it as zeros."),
-    ("unsupported operand", "mean and std are tuples; make tensors of them, with shape (1, 3, 1, 1)."),
-    ("must match the size of tensor", "mean and std belong to axis 1 of the weight: give them shape (1, 3, 1, 1)."),
-    ("leaf Variable", "PyTorch guards what is trained; write inside `with torch.no_grad():`."),
 ]
 
 
@@ -167,11 +72,11 @@ class Unordered(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.aside = nn.Conv2d(4, 6, 1)  # takes the input's channels, and never runs
         self.second = nn.Conv2d(6, 6, 1)
         self.last = nn.Conv2d(6, 2, 1)
         self.norm = nn.BatchNorm2d(6)
         self.stem = nn.ModuleDict({"pool": nn.AvgPool2d(2), "inner": nn.Sequential(nn.ReLU(), nn.Conv2d(4, 6, 1))})
-        self.aside = nn.Conv2d(4, 6, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.norm(self.stem["inner"](self.stem["pool"](x)))
@@ -188,12 +93,14 @@ def verify_first_to_run(answer: Any) -> None:
     for case, (model, expected) in cases.items():
         got = call(answer, model, x, case=case, may_change=[0], crashes=FIND_CRASHES)
         if got != expected:
-            convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
             causes = {
-                convs[0]: "this is the first that is defined, not the first that runs.",
-                convs[-1]: "this is the last that is defined.",
-                "last": "this is the last one that runs; keep the first.",
-                "2": "this is the last one that runs; keep the first.",
+                "aside": "this is the first that is defined, and it never runs.",
+                "last": "this is the last one; keep the first that runs.",
+                "second": "this is the second that runs.",
+                "2": "keep the first that runs; a hook made in a loop needs its own name: lambda *_, name=name: ...",
+                "": "this is the model itself; hang hooks into convs alone.",
+                "stem": "this is no conv; hang hooks into convs alone.",
+                "stem.pool": "this is no conv; look at the type of a module.",
             }
             why = because(causes.get(got) if isinstance(got, str) else "a name is wanted, as a string.")
             raise NotYet(f"{case}, the answer should be {expected!r}, but is {got!r}.{why}")
@@ -206,8 +113,16 @@ def verify_first_to_run(answer: Any) -> None:
     if any(not torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items()):
         why = because("in train mode BatchNorm takes notice of every batch; run it in eval mode.")
         raise NotYet(f"the model's buffers have moved.{why}")
-    if not model.training:
-        raise NotYet(f"the model came in train mode and is in eval mode now.{because('set back what you found.')}")
+    for mode, part in ((True, False), (False, True)):
+        model.train(mode)
+        model.norm.train(part)
+        answer(model, x)
+        if (model.training, model.norm.training) != (mode, part):
+            came = f"in {'train' if mode else 'eval'} mode with a BatchNorm in {'train' if part else 'eval'} mode"
+            why = because(
+                "model.train(...) sets the mode of every module inside, too; run a copy, and nothing changes."
+            )
+            raise NotYet(f"a model that came {came} has other modes now.{why}")
 
 
 FIND_CRASHES = [
@@ -253,8 +168,7 @@ EXERCISES = {
         (
             "A hook on each conv can note the name of its conv in a list when it runs: module.register_forward_hook.",
             "A function made in a loop sees the loop's last name; bind it: lambda *_, name=name: seen.append(name).",
-            "was = model.training; model.eval(); run model(x) under torch.no_grad(); remove the handles; "
-            "model.train(was); return seen[0].",
+            "Run a copy, and nothing has to be tidied up: twin = copy.deepcopy(model).eval() has the same names.",
         ),
         "the order of definition is an order of habit; what runs first is a fact.",
     ),

@@ -16,8 +16,8 @@ def find_first_conv(model: nn.Module, example: Tensor | None = None) -> tuple[st
     """The conv that meets the input before anything else with parameters does: its name, and itself.
 
     Where it stands in the list of modules does not matter. A copy of the model is run on the `meta` device, where
-    nothing is computed. What meets what is read from autograd's graph, so nothing that a model computes from its input
-    under `no_grad` is seen.
+    nothing is computed; with numbers, if it cannot be run there. What meets what is read from autograd's graph, so
+    nothing that a model computes from its input under `no_grad` is seen.
 
     Args:
         model: any; not yet compiled.

@@ -18,18 +18,18 @@ Rule = Callable[[Tensor, int], Tensor]
 def sum_of_channels(weight: Tensor, in_channels: int) -> Tensor:
     """`sum`: an image whose N channels are equal gives what it gave when it was repeated for all C. Exact.
 
-    For one channel this is the sum over the old ones, as in timm's and fastai's loaders.
+    For one channel this is the sum over the old ones, as in timm, segmentation_models.pytorch and fastai.
     """
     return _repeated(weight.sum(1, keepdim=True) / in_channels, in_channels)
 
 
 def mean_of_channels(weight: Tensor, in_channels: int) -> Tensor:
-    """`mean`: every new channel gets the mean of the old ones. Preserves nothing: grey gives N/C of what it gave."""
+    """`mean`: every new channel gets the mean of the old ones. N equal channels give N/C of what they gave."""
     return _repeated(weight.mean(1, keepdim=True), in_channels)
 
 
 def tiled(weight: Tensor, in_channels: int) -> Tensor:
-    """`tile`: the old channels over and over, times C/N, as in timm and segmentation_models.pytorch.
+    """`tile`: the old channels over and over, times C/N, as in timm and segmentation_models.pytorch for N above 1.
 
     If N is a multiple of C, images of N equal channels give exactly what they gave. If not, kernels that weigh channels
     against each other lose their balance.
@@ -76,5 +76,7 @@ def _repeated(channel: Tensor, in_channels: int) -> Tensor:
 def _extended(weight: Tensor, in_channels: int, extra: Tensor) -> Tensor:
     more = in_channels - weight.shape[1]
     if more < 0:
-        raise FirstConvError(f"this rule adds channels to {weight.shape[1]}, and {in_channels} are fewer: use 'sum'")
+        raise FirstConvError(
+            f"this rule keeps all {weight.shape[1]} old channels, and {in_channels} are fewer: use 'sum'"
+        )
     return torch.cat([weight, _repeated(extra, more)], 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import DualGraphModule, NodePathTracer
 
+from ..models import modes_kept
 from ..tracing import first_line
 from .errors import HeadError
 from .finding import find_heads
@@ -98,7 +98,7 @@ class MultiHead(nn.Module):
 def _parts(model: nn.Module, at: str, *cuts: Cut) -> list[Part]:
     """A copy of each part of a model that one of the `cuts` keeps."""
     before, graphs = set(vars(model)), {}
-    with _modes_restored(model), torch.random.fork_rng(devices=[]):
+    with modes_kept(model), torch.random.fork_rng(devices=[]):
         for training in (True, False):
             graph, node = _traced(model, at, training)
             graphs[training] = [cut(graph, node) for cut in cuts]
@@ -115,16 +115,6 @@ def _copy_of(part: Part, model: nn.Module) -> Part:
     for name, module in part.named_modules():
         module.training = modes.get(name, model.training)
     return part
-
-
-@contextmanager
-def _modes_restored(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _traced(model: nn.Module, at: str, training: bool) -> tuple[fx.Graph, fx.Node]:

@@ -2,6 +2,7 @@
 
 from .channel_surgery import ChannelSurgery
 from .checkpoint_clinic import CheckpointClinic, make_patients
+from .cut_and_graft import CutAndGraft
 from .key_matcher import KeyMatcher, make_student_and_teacher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
@@ -12,6 +13,7 @@ __all__ = [
     "WANTED",
     "ChannelSurgery",
     "CheckpointClinic",
+    "CutAndGraft",
     "KeyMatcher",
     "LessonMap",
     "NetworkExplorer",

@@ -107,11 +107,17 @@ class ChannelSurgery(Interactive):
             (what, self._guess(found[image]), self._right(found), f"{change:.3f}"),
         ]
         return table(
-            ("network", "it says", f"right of {len(self.images)} images", "largest change of any probability"), rows
+            (
+                "network",
+                "it says",
+                f"right of {len(self.images)} images",
+                "largest change of a probability of this image",
+            ),
+            rows,
         )
 
     def _responses(self, old: Tensor, found: Tensor) -> str:
-        limit = torch.cat([old, found]).abs().flatten()[::97].quantile(0.99).item() or 1.0
+        limit = 4 * old.std().item() or 1.0  # the same for all rules, so that widths can be compared
         drawn = picture(plots.mirrored_histograms(old, found, limit), "responses before and after")
         return (
             f"<p>What {escape(self.conv_name)} puts out for all images, without its bias, from {-limit:.2g} to "
@@ -121,11 +127,15 @@ class ChannelSurgery(Interactive):
         )
 
     def _kernels(self, new: Tensor) -> str:
-        out, channels = new.shape[:2]
-        limit = self.conv.weight.detach().abs().quantile(0.98).item() or 1.0
+        old, (out, channels) = self.conv.weight.detach(), new.shape[:2]
+        limit = old.abs().quantile(0.98).item() or 1.0
         down = {1: "one channel", 3: "three channels as colours"}.get(channels, f"down: {channels} channels")
-        grid = picture(plots.kernel_grid(new, limit, rows=12, side=18), f"kernels for {channels} channels")
-        return f"<p>New kernels. Across: outputs 1 to {min(out, 16)} of {out}; {down}. Mid-grey is 0.<br>{grid}</p>"
+        rgb = picture(plots.kernel_grid(old, limit), "kernels for red, green and blue")
+        grid = picture(plots.kernel_grid(new, limit, rows=12), f"kernels for {channels} channels")
+        return (
+            f"<p>Old kernels, for outputs 1 to {min(out, 16)} of {out}; as colours, mid-grey is 0.<br>{rgb}<br>"
+            f"New kernels below them: {down}.<br>{grid}</p>"
+        )
 
     def _guess(self, probabilities: Tensor) -> str:
         probability, i = probabilities.max(0)

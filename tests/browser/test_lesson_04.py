@@ -95,16 +95,16 @@ def test_it_says_what_networks_built_by_hand_say(surgery, rule, channels, show, 
     said = surgery.row(row)
     assert said[1].endswith(f" {after[image].max():.2f}")
     assert surgery.row("RGB")[1].endswith(f" {before[image].max():.2f}")
-    kernels = surgery.pictures()[2]
+    kernels = surgery.pictures()[3]
     limit = torch.quantile(old.abs(), 0.98).item()
-    # the number in row 1, column 0 of output 5 for the last channel; 6 pixels for each number, 4 between kernels
-    x, y = 5 * 22 + 1, (channels - 1) * 22 + 7
+    # the number in row 1, column 0 of output 5 for the last channel; 8 pixels for each number, 4 between kernels
+    x, y = 5 * 28 + 1, (channels - 1) * 28 + 9
     assert abs(int(kernels[y, x, 0]) - grey(new[5, channels - 1, 1, 0].item(), limit)) <= 1
 
 
 def test_a_rule_that_cannot_make_so_few_channels_says_so(surgery) -> None:
     surgery.control("Rule").select_option("zeros")
-    expect(surgery.view).to_contain_text("this rule adds channels to 3, and 1 are fewer: use 'sum'")
+    expect(surgery.view).to_contain_text("this rule keeps all 3 old channels, and 1 are fewer: use 'sum'")
     set_channels(surgery, 4)
     expect(surgery.view).to_contain_text("zeros, 4 channels")
 

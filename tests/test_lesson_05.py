@@ -1,0 +1,67 @@
+"""Lesson 05 beyond its stored outputs: its recipe, and its switch to torchvision's ImageNet weights."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision
+from lesson import defined, printed_with_real, recipe_of, run_usage
+from torch import nn
+
+from helpers.heads import replace_head
+from helpers.models import resnet18, vgg16
+
+NOTEBOOK = "05_replace_head.ipynb"
+
+
+@pytest.fixture
+def recipe() -> Callable:
+    return defined(recipe_of(NOTEBOOK, "set_head"), "set_head")
+
+
+@pytest.mark.parametrize(("build", "name", "size"), [(resnet18, "fc", 64), (vgg16, "classifier.6", 64)])
+def test_the_recipe_does_what_the_helper_does(recipe, build, name, size) -> None:
+    ours, rows = build().eval(), {0: 6, 2: 3, 4: 9}
+    theirs = copy.deepcopy(ours)
+    others = {key: tensor.clone() for key, tensor in ours.state_dict().items() if not key.startswith(name)}
+    recipe(ours, name, 7, rows)
+    replace_head(theirs, 7, keep=rows)
+    x = torch.rand(2, 3, size, size)
+    torch.testing.assert_close(ours(x)[:, list(rows)], theirs(x)[:, list(rows)])
+    assert ours(x).shape == (2, 7)
+    assert all(torch.equal(tensor, ours.state_dict()[key]) for key, tensor in others.items())
+
+
+def test_the_recipe_takes_heads_without_bias_and_other_types(recipe) -> None:
+    model = nn.ModuleDict({"body": nn.Linear(2, 3), "head": nn.Linear(3, 4, bias=False).double()})
+    old = model["head"].weight.detach().clone()
+    recipe(model, "head", 5, {1: 2})
+    assert model["head"].bias is None
+    assert model["head"].weight.dtype == torch.float64
+    assert torch.equal(model["head"].weight[1], old[2])
+    assert not (model["head"].weight[[0, 2, 3, 4], None] == old).all(-1).any()
+
+
+def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
+    replace = {'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()"}
+    namespace = run_usage(recipe_of(NOTEBOOK, "set_head"), replace, resnet18=torchvision.models.resnet18)
+    model, heads = namespace["model"], namespace["heads"]
+    assert model.fc.out_features == 7
+    assert not {id(p) for p in heads["kind"].parameters()} & {id(p) for p in heads["colour"].parameters()}
+    in_groups = [id(p) for group in namespace["optimizer"].param_groups for p in group["params"]]
+    assert sorted(in_groups) == sorted(id(p) for p in model.parameters())
+    assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01]
+
+
+@pytest.mark.slow
+def test_the_lesson_runs_on_torchvisions_network(tmp_path, monkeypatch) -> None:
+    """Its weights are not here, so random ones take their place in torchvision's cache."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "hub/checkpoints/resnet18-f37072fd.pth")
+    printed = printed_with_real(NOTEBOOK)
+    assert "Linear(in_features=512, out_features=1000, bias=True)" in printed
+    assert "15 parameters of head 2 have gradients; batches counted: {2}" in printed
+    assert "0 parameters of head 2 have gradients; batches counted: {1}" in printed
