@@ -8,6 +8,7 @@ arrangement of the kernels; what cannot be saved is running it once for each.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from statistics import median
@@ -15,10 +16,14 @@ from statistics import median
 import torch
 
 from helpers import datasets, models, widgets
+from helpers.first_conv import adapt_first_conv
+from helpers.heads import truncate
 from helpers.lessons import LESSONS
 from helpers.matconvnet import load_matconvnet
 from helpers.state_dict import load_matching
 from helpers.state_dict.matching import renamed
+from helpers.widgets.channel_surgery import EXTRA_GREY
+from helpers.widgets.cut_and_graft import TWO
 from helpers.widgets.network_explorer import ARRANGEMENTS, rearranged
 
 BUDGET_MS = 200
@@ -83,7 +88,51 @@ def key_matcher() -> dict[str, float]:
     }
 
 
-INTERACTIVES = {"network explorer": network_explorer, "map of the lessons": lesson_map, "key matcher": key_matcher}
+def channel_surgery() -> dict[str, float]:
+    """The naive recipe builds the new network; what cannot be saved is running it."""
+    model = models.vgg16().eval()
+    model.load_state_dict(torch.load(datasets.vgg16_pth()))
+    images, labels = datasets.cifar10_sample()
+    names = [datasets.CIFAR10_CLASSES[i] for i in labels[:12]]
+    shown = widgets.ChannelSurgery(model, images[:12], names, datasets.CIFAR10_CLASSES)
+    new, inputs = copy.deepcopy(model), shown.inputs(5, EXTRA_GREY)
+    adapt_first_conv(new, 5, "mean_extra")
+
+    def rebuild() -> None:
+        for channels in (3, 5):
+            changed = copy.deepcopy(model)
+            adapt_first_conv(changed, channels, "mean_extra")
+            changed(shown.inputs(channels, EXTRA_GREY))
+
+    with torch.no_grad():
+        return {
+            "update": milliseconds(lambda: shown.draw(rule="mean_extra", channels=5, show=EXTRA_GREY, image=3)),
+            "naive: build both, run both": milliseconds(rebuild, 5),
+            "limit: run it once": milliseconds(lambda: new(inputs)),
+        }
+
+
+def cut_and_graft() -> dict[str, float]:
+    """The naive recipe cuts the network and runs it for each update."""
+    model = models.resnet18(width=0.3125).eval()
+    images, labels = datasets.cifar10_sample()
+    names = [datasets.CIFAR10_CLASSES[i] for i in labels[:12]]
+    shown = widgets.CutAndGraft(model, ["layer2", "layer3"], images[:12], names)
+    x = datasets.normalize(images[:12])
+    with torch.no_grad():
+        return {
+            "update": milliseconds(lambda: shown.draw(cut="layer2", graft=TWO, classes=7, image=3)),
+            "naive: cut it and run it": milliseconds(lambda: truncate(model, "layer2")(x), 5),
+        }
+
+
+INTERACTIVES = {
+    "network explorer": network_explorer,
+    "map of the lessons": lesson_map,
+    "key matcher": key_matcher,
+    "channel surgery": channel_surgery,
+    "cut and graft": cut_and_graft,
+}
 
 if __name__ == "__main__":
     for name, measure in INTERACTIVES.items():

@@ -115,6 +115,16 @@ def turned(head, old, new):
     return nn.Linear(len(new), head.in_features)
 
 
+@torch.no_grad()
+def always_these_rows(head, old, new):
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    for row, kept in {0: 2, 2: 0}.items():
+        made.weight[row] = head.weight[kept]
+        if head.bias is not None:
+            made.bias[row] = head.bias[kept]
+    return made
+
+
 def untrainable(head, old, new):
     return new_head(head, old, new).requires_grad_(False)
 
@@ -338,7 +348,7 @@ def test_right_answers_pass(exercise, answer) -> None:
 WRONG = [
     ("5.1", first_rows, "row i of the old head went to row i of the new one"),
     ("5.1", only_the_weight, "this row still has the numbers that a new Linear begins with"),
-    ("5.1", zeros_for_new_ones, "not with zeros"),
+    ("5.1", zeros_for_new_ones, "leave new rows as nn.Linear made them"),
     ("5.1", always_a_bias, "there should be no bias"),
     ("5.1", expects_a_bias, "this row still has the numbers"),
     ("5.1", lambda h, o, n: new_head(h, o, n) if h.bias is not None else h.bias + 1, "not every head has a bias"),
@@ -346,6 +356,7 @@ WRONG = [
     ("5.1", wraps_around, "the weight of 'glove' should be new"),
     ("5.1", in_the_old_one, "changes what it was given"),
     ("5.1", shares, "they share memory; copy"),
+    ("5.1", always_these_rows, "if all classes are old, the weight of 'cat'"),
     ("5.1", untrainable, "takes no gradient"),
     ("5.1", a_graph, "it is no parameter"),
     ("5.1", freezes_the_old_one, "the old head is frozen now"),
@@ -391,6 +402,11 @@ WRONG = [
     ("5.4", unfreezes, "leave requires_grad as it is"),
     ("5.4", with_doubles, "a layer that has two names"),
     ("5.4", in_both, "it belongs to the other group"),
+    (
+        "5.4",
+        lambda m, h, lr: [{**g, "lr": r} for g, r in zip(parameter_groups(m, h, lr), (0.5, 5), strict=True)],
+        "lr=0.03125",
+    ),
     ("5.4", body_only, "is not in the group of the head; it is in none"),
     ("5.4", by_attribute, "getattr knows no dots"),
     ("5.4", by_value, "compare names, or id()"),

@@ -43,15 +43,25 @@ def test_the_recipe_takes_heads_without_bias_and_other_types(recipe) -> None:
     assert not (model["head"].weight[[0, 2, 3, 4], None] == old).all(-1).any()
 
 
+@pytest.mark.parametrize(("name", "rows"), [("body", {0: 0}), ("head", {5: 0}), ("head", {-1: 0})])
+def test_the_recipe_refuses_other_layers_and_rows(recipe, name, rows) -> None:
+    model = nn.ModuleDict({"body": nn.Conv2d(2, 3, 1), "head": nn.Linear(3, 4)})
+    before = model["head"]
+    with pytest.raises(ValueError, match="must be a Linear"):
+        recipe(model, name, 5, rows)
+    assert model["head"] is before
+
+
 def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
     replace = {'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()"}
     namespace = run_usage(recipe_of(NOTEBOOK, "set_head"), replace, resnet18=torchvision.models.resnet18)
-    model, heads = namespace["model"], namespace["heads"]
+    model, second = namespace["model"], namespace["second"]
     assert model.fc.out_features == 7
-    assert not {id(p) for p in heads["kind"].parameters()} & {id(p) for p in heads["colour"].parameters()}
+    assert not {id(p) for p in second.parameters()} & {id(p) for p in model.parameters()}
+    assert second(torch.rand(2, 256, 4, 4)).shape == (2, 5)
     in_groups = [id(p) for group in namespace["optimizer"].param_groups for p in group["params"]]
-    assert sorted(in_groups) == sorted(id(p) for p in model.parameters())
-    assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01]
+    assert sorted(in_groups) == sorted(id(p) for module in (model, second) for p in module.parameters())
+    assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01, 0.001]
 
 
 @pytest.mark.slow

@@ -85,20 +85,20 @@ class Tricky(nn.Module):
 
 def verify_parameter_groups(answer: Any) -> None:
     """5.4 `parameter_groups(model, head, lr) -> two groups`."""
-    for head, frozen in (("fc", False), ("fc.2", False), ("fc", True)):
+    for head, lr, frozen in (("fc", 0.5, False), ("fc.2", 0.03125, False), ("fc", 0.25, True)):
         model = Tricky()
         if frozen:
             model.fc[0].requires_grad_(False)
         case = f"for the head {head!r}" + (", half of it frozen" if frozen else "")
-        call(answer, model, head, 0.5, case=case, crashes=GROUP_CRASHES)
+        call(answer, model, head, lr, case=case, crashes=GROUP_CRASHES)
         was = [parameter.requires_grad for parameter in model.parameters()]
-        got = answer(model, head, 0.5)
+        got = answer(model, head, lr)
         if was != [parameter.requires_grad for parameter in model.parameters()]:
             raise NotYet(f"{case}, other parameters are frozen now than before; leave requires_grad as it is.")
-        expect_groups(got, model, head, case)
+        expect_groups(got, model, head, lr, case)
 
 
-def expect_groups(got: Any, model: nn.Module, head: str, case: str) -> None:
+def expect_groups(got: Any, model: nn.Module, head: str, lr: float, case: str) -> None:
     """Two groups that share the trainable parameters out, with their rates."""
     if not isinstance(got, (list, tuple)) or len(got) != 2 or not all(isinstance(group, dict) for group in got):
         raise NotYet(f"{case}, return a list of two dictionaries.")
@@ -126,9 +126,11 @@ def expect_groups(got: Any, model: nn.Module, head: str, case: str) -> None:
             why = because("a layer that has two names was counted twice; named_parameters() does not do so by itself.")
             raise NotYet(f"{case}, a parameter is twice in the group of the {what}.{why}")
     rates = [group["lr"] for group in got]
-    if rates != [0.5, 5.0]:
-        why = because("the head gets ten times the rate." if rates[1] < 5 else None)
-        raise NotYet(f"{case}, with lr=0.5 the rates should be 0.5 and 5.0, but are {rates[0]} and {rates[1]}.{why}")
+    if rates != [lr, 10 * lr]:
+        why = because("the head gets ten times the rate." if rates[1] < 10 * lr else None)
+        raise NotYet(
+            f"{case}, with lr={lr} the rates should be {lr} and {10 * lr}, but are {rates[0]} and {rates[1]}.{why}"
+        )
 
 
 def _listed(params: Any) -> Iterator[Any]:

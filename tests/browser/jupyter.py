@@ -212,7 +212,7 @@ class Lesson:
         """Run all cells and wait until the last one is done."""
         # not awaited: the command returns when all cells have run, which evaluate would not wait for
         self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
-        self.page.wait_for_function(FINISHED, timeout=180_000, polling=200)
+        self.page.wait_for_function(FINISHED, timeout=300_000, polling=200)
 
     def set_theme(self, theme: str) -> None:
         """Change to JupyterLab's theme of that name, for instance "JupyterLab Dark"."""
