@@ -43,11 +43,18 @@ def test_the_recipe_takes_heads_without_bias_and_other_types(recipe) -> None:
     assert not (model["head"].weight[[0, 2, 3, 4], None] == old).all(-1).any()
 
 
-@pytest.mark.parametrize(("name", "rows"), [("body", {0: 0}), ("head", {5: 0}), ("head", {-1: 0})])
-def test_the_recipe_refuses_other_layers_and_rows(recipe, name, rows) -> None:
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("body", {0: 0}, "'body' must be a Linear, not Conv2d"),
+        ("head", {5: 0}, "go from 0 to 4"),
+        ("head", {-1: 0}, "go from 0 to 4"),
+    ],
+)
+def test_the_recipe_refuses_other_layers_and_rows(recipe, name, rows, message) -> None:
     model = nn.ModuleDict({"body": nn.Conv2d(2, 3, 1), "head": nn.Linear(3, 4)})
     before = model["head"]
-    with pytest.raises(ValueError, match="must be a Linear"):
+    with pytest.raises(ValueError, match=message):
         recipe(model, name, 5, rows)
     assert model["head"] is before
 
@@ -61,7 +68,7 @@ def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
     assert second(torch.rand(2, 256, 4, 4)).shape == (2, 5)
     in_groups = [id(p) for group in namespace["optimizer"].param_groups for p in group["params"]]
     assert sorted(in_groups) == sorted(id(p) for module in (model, second) for p in module.parameters())
-    assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01, 0.001]
+    assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01, 0.001, 0.01]
 
 
 @pytest.mark.slow

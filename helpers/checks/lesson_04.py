@@ -161,7 +161,7 @@ EXERCISES = {
             "weight = conv.weight / std.view(1, 3, 1, 1); then weight.sum(1, keepdim=True) / 255 and "
             "bias - (weight * mean.view(1, 3, 1, 1)).sum((1, 2, 3)), in a conv with bias=True.",
         ),
-        "a network for normalised RGB that takes the bytes of a grey camera.",
+        "a network for normalised RGB that takes the raw pixels of a grey camera.",
     ),
     "4.4": Exercise(
         verify_first_to_run,
