@@ -117,6 +117,12 @@ def place_in_float(weight, in_channels, places):
     return new
 
 
+def loud(weight, in_channels, places):
+    new = place(weight, in_channels, places)
+    new[:, [i for i in range(in_channels) if i not in places]] = 0.5
+    return new
+
+
 def place_first(weight, in_channels, places):
     return place(weight, in_channels, (0, 1, 2))
 
@@ -394,6 +400,7 @@ WRONG = [
     ("4.2", lambda w, n, p: place(w, n, p) * n / 3, "the other channels add nothing"),
     ("4.2", lambda w, n, p: place(w, n, p) * 0, "nothing was copied"),
     ("4.2", place_in_float, "torch.zeros is float32"),
+    ("4.2", loud, "should be silent: zeros"),
     ("4.2", place_first, "`places` was not used"),
     ("4.2", place_taken, "where colour c goes, not where channel c comes from"),
     ("4.2", place_tiled, "should be silent: zeros"),
