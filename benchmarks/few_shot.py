@@ -1,4 +1,4 @@
-"""What the trainings of a lesson give with other images and other dice: where the bounds that it asserts come from.
+"""What the trainings of a lesson give with other images and other seeds: where the bounds that it asserts come from.
 
 usage: python benchmarks/few_shot.py NOTEBOOK [SEEDS]
 

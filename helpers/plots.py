@@ -108,7 +108,7 @@ def show_histograms(reference: Tensor, rows: Mapping[str, Tensor], limit: float)
 
 
 def show_curves(curves: Mapping[str, Sequence[float]], x: str, y: str) -> None:
-    """Lines over 1, 2, 3, ..., each with its name at its end.
+    """Lines over 1, 2, 3, ..., with a legend of their names.
 
     Args:
         curves: name -> its values.
