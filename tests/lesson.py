@@ -1,4 +1,4 @@
-"""What the tests of all lessons need: the recipe of a notebook, and the notebook on real weights."""
+"""What the tests of all lessons need: a recipe, what a check says, and the notebook on real weights."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+
+from helpers.exercises import check
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -34,6 +36,12 @@ def run_usage(source: str, replace: dict[str, str], **namespace: Any) -> dict[st
         usage = usage.replace(old, new)
     exec(definition + usage, namespace)
     return namespace
+
+
+def outcome(exercise: str, answer: Any) -> tuple[str, str]:
+    """What `check` says of an answer: its kind, and the text."""
+    feedback = check(exercise, answer)
+    return feedback.kind, feedback.text
 
 
 def printed_with_real(notebook: str) -> str:
