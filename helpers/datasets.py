@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from scipy.ndimage import binary_fill_holes
+from torch import Generator, Tensor
 
 from .download import fetch
 
@@ -18,6 +20,8 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 FASHION_MNIST_CLASSES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+GARMENTS = ("trouser", "pullover", "dress", "sneaker", "bag")
+"""What scenes for segmentation are made of, by default."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,17 +38,62 @@ def fashion_mnist(train: bool) -> tuple[Tensor, Tensor]:
     return _load("fashion_mnist.npz", f"{split}_images", f"{split}_labels")
 
 
-def normalize(images: Tensor, size: int = 64) -> Tensor:
+def garment_scenes(
+    count: int,
+    size: tuple[int, int] = (96, 128),
+    *,
+    train: bool,
+    seed: int,
+    garments: Sequence[str] = GARMENTS,
+) -> tuple[Tensor, Tensor]:
+    """One to three garments in each scene, half as high as it or more, coloured, one laid over the other.
+
+    A pixel belongs to the garment that was painted there last: the mask is what the scene was made from, not a guess.
+    The same arguments give the same scenes, a smaller count the first of them; torch's global random state is left
+    alone.
+
+    Args:
+        count: how many scenes.
+        size: height and width in pixels.
+        train: made of Fashion-MNIST's training images or of its test images.
+        seed: of all that is drawn.
+        garments: names from `FASHION_MNIST_CLASSES`.
+
+    Returns:
+        (count, 3, height, width) uint8 RGB and (count, height, width) int64: 0 is background, 1 is `garments[0]`, ...
+
+    Raises:
+        ValueError: a name that is not in `FASHION_MNIST_CLASSES`.
+    """
+    unknown = [name for name in garments if name not in FASHION_MNIST_CLASSES]
+    if unknown:
+        known = ", ".join(FASHION_MNIST_CLASSES)
+        raise ValueError(f"there is no {unknown[0]!r} in Fashion-MNIST; take some of {known}")
+    random = torch.Generator().manual_seed(seed)
+    pictures, labels = fashion_mnist(train)
+    of_kind = [pictures[labels == FASHION_MNIST_CLASSES.index(name)] for name in garments]
+    scenes, masks = [], torch.zeros(count, *size, dtype=torch.int64)
+    for mask in masks:
+        scenes.append(_background(size, random))
+        for _ in range(_integer(1, 3, random)):
+            kind = _integer(0, len(garments) - 1, random)
+            picture = of_kind[kind][_integer(0, len(of_kind[kind]) - 1, random)]
+            _paint_(scenes[-1], mask, picture, kind + 1, random)
+    return (255 * torch.stack(scenes)).round().byte(), masks
+
+
+def normalize(images: Tensor, size: int | tuple[int, int] = 64) -> Tensor:
     """Images as torchvision's networks take them, and the thin `.pth` networks with them.
 
     Args:
         images: (N, 3, H, W) uint8 RGB, or (N, 1, H, W) grey, which then counts for all three colours.
-        size: height and width in pixels to resize to, bilinearly.
+        size: height and width in pixels to resize to, bilinearly; one number for a square.
 
     Returns:
-        (N, 3, size, size) float32: scaled to 0-1, then ImageNet's mean taken away and divided by its std.
+        (N, 3, height, width) float32: scaled to 0-1, then ImageNet's mean taken away and divided by its std.
     """
-    resized = F.interpolate(images.float() / 255, size=(size, size), mode="bilinear", align_corners=False)
+    shape = (size, size) if isinstance(size, int) else size
+    resized = F.interpolate(images.float() / 255, size=shape, mode="bilinear", align_corners=False)
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1)
     return (resized - mean) / std
@@ -86,3 +135,33 @@ def vgg16_pth(real: bool = False) -> Path:
 def _load(name: str, *keys: str) -> tuple[Tensor, ...]:
     with np.load(DATA / name) as arrays:
         return tuple(torch.from_numpy(arrays[key]) for key in keys)
+
+
+def _integer(least: int, most: int, random: Generator) -> int:
+    return int(torch.randint(least, most + 1, (), generator=random))
+
+
+def _background(size: tuple[int, int], random: Generator) -> Tensor:
+    """Patches of two colours, hard or soft, from coarse to fine, with grain: (3, height, width) from 0 to 1."""
+    patch = 2 ** _integer(2, 5, random)
+    coarse = torch.rand(1, 1, *(side // patch + 2 for side in size), generator=random)
+    mode = {"mode": "nearest"} if _integer(0, 1, random) else {"mode": "bilinear", "align_corners": False}
+    share = F.interpolate(coarse, scale_factor=patch, **mode)[0, :, : size[0], : size[1]]
+    one, other = torch.rand(2, 3, 1, 1, generator=random)
+    grain = 0.05 * torch.randn(1, *size, generator=random)
+    return (share * one + (1 - share) * other + grain).clamp(0, 1)
+
+
+def _paint_(scene: Tensor, mask: Tensor, picture: Tensor, label: int, random: Generator) -> None:
+    """Lay a garment (1, 28, 28) over a scene (3, height, width), with at least half of its square inside."""
+    shorter = min(mask.shape)
+    side = _integer(shorter // 2, shorter, random)
+    grey = F.interpolate(picture[None] / 255, size=(side, side), mode="bilinear", align_corners=False)[0, 0]
+    shape = torch.from_numpy(binary_fill_holes(np.asarray(grey > 0.1)))
+    colour = 0.3 + 0.7 * torch.rand(3, 1, generator=random)
+    top, left = (_integer(-(side // 4), length - 3 * side // 4, random) for length in scene.shape[1:])
+    rows, columns = torch.nonzero(shape, as_tuple=True)
+    inside = (rows + top >= 0) & (rows + top < mask.shape[0]) & (columns + left >= 0) & (columns + left < mask.shape[1])
+    rows, columns = rows[inside], columns[inside]
+    scene[:, rows + top, columns + left] = colour * (0.2 + 0.8 * grey[rows, columns])
+    mask[rows + top, columns + left] = label

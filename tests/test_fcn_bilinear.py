@@ -6,7 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.fcn import FCNError, bilinear_kernel, init_bilinear_, upsample_bilinear
+from helpers.fcn import (
+    BilinearUpsampling,
+    FCNError,
+    bilinear_kernel,
+    init_bilinear_,
+    receptive_field,
+    upsample_bilinear,
+)
 
 SIZES = [1, 2, 3, 4, 5, 7, 16, 64]
 
@@ -84,3 +91,14 @@ def test_a_scale_is_a_whole_number_above_one(scale) -> None:
 def test_a_kernel_has_a_pixel() -> None:
     with pytest.raises(FCNError, match="at least one pixel, not 0"):
         bilinear_kernel(0)
+
+
+@pytest.mark.parametrize(("scale", "padding"), [(2, 0), (2, 1), (5, 3), (8, 8), (32, 19)])
+def test_the_layer_without_a_kernel_is_padded_like_a_transposed_conv(scale, padding) -> None:
+    layer = BilinearUpsampling(scale, padding)
+    conv = nn.ConvTranspose2d(3, 3, layer.kernel_size, scale, padding, groups=3, bias=False)
+    init_bilinear_(conv)
+    x = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    assert not list(layer.parameters())
+    torch.testing.assert_close(layer(x), conv(x).detach(), rtol=0, atol=2e-6)
+    assert receptive_field([layer]) == receptive_field([conv])

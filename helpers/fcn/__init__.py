@@ -1,15 +1,27 @@
-"""Upsampling that starts as bilinear interpolation, and where in the image each unit of a network looks."""
+"""VGG16 as a fully convolutional network whose upsampling starts as bilinear interpolation."""
 
-from .bilinear import bilinear_kernel, init_bilinear_, upsample_bilinear
+from .bilinear import BilinearUpsampling, bilinear_kernel, init_bilinear_, upsample_bilinear
+from .copying import copy_coarser_, copy_vgg16_
 from .errors import FCNError
 from .geometry import Grid, crop_offset, receptive_field
+from .networks import FCN8s, FCN16s, FCN32s
+from .scores import confusion_matrix, mean_iou, pixel_accuracy
 
 __all__ = [
+    "BilinearUpsampling",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
     "FCNError",
     "Grid",
     "bilinear_kernel",
+    "confusion_matrix",
+    "copy_coarser_",
+    "copy_vgg16_",
     "crop_offset",
     "init_bilinear_",
+    "mean_iou",
+    "pixel_accuracy",
     "receptive_field",
     "upsample_bilinear",
 ]

@@ -76,3 +76,26 @@ def upsample_bilinear(x: Tensor, scale: int) -> Tensor:
     larger = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=scale, mode="bilinear", align_corners=False)
     crop = (scale + 1) // 2
     return larger[..., crop:-crop, crop:-crop]
+
+
+class BilinearUpsampling(nn.Module):
+    """`upsample_bilinear` as a layer without parameters, in the place of the transposed conv that it equals.
+
+    Attributes:
+        kernel_size: of that transposed conv.
+        stride: its scale.
+        padding: pixels cut off at each side, as the padding of a transposed conv does.
+    """
+
+    def __init__(self, scale: int, padding: int = 0) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = 2 * scale - scale % 2, scale, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, (H - 1) stride + kernel_size - 2 padding, ...)."""
+        larger = upsample_bilinear(x, self.stride)
+        height, width = (side - self.padding for side in larger.shape[-2:])
+        return larger[..., self.padding : height, self.padding : width]
+
+    def extra_repr(self) -> str:
+        return f"scale={self.stride}, padding={self.padding}"

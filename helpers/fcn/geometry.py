@@ -8,8 +8,10 @@ from fractions import Fraction
 
 from torch import nn
 
+from .bilinear import BilinearUpsampling
 from .errors import FCNError
 
+UPSAMPLING = (nn.ConvTranspose2d, BilinearUpsampling)
 PASSED = (nn.ReLU, nn.Dropout, nn.Dropout2d, nn.Identity, nn.BatchNorm2d)
 
 
@@ -36,13 +38,13 @@ class Grid:
         """
         if isinstance(layer, PASSED):
             return self
-        if not isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.ConvTranspose2d):
+        if not isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, *UPSAMPLING)):
             raise FCNError(f"what a {type(layer).__name__} does to places is not known")
         kernel, stride, padding, dilation = (
             _one(layer, name) for name in ("kernel_size", "stride", "padding", "dilation")
         )
         reach = dilation * (kernel - 1)  # from the first pixel of the kernel to the last
-        if isinstance(layer, nn.ConvTranspose2d):
+        if isinstance(layer, UPSAMPLING):
             # unit u reads about (u + padding - reach / 2) / stride
             size = self.size + self.stride * Fraction(reach, stride)
             return Grid(self.stride / stride, self.start + self.stride / stride * (padding - Fraction(reach, 2)), size)
@@ -69,6 +71,20 @@ def receptive_field(layers: Iterable[nn.Module]) -> Grid:
     return grid
 
 
+def units_between(grid: Grid, onto: Grid) -> int:
+    """How many units of `grid` lie in front of the first one of `onto`; below 0 if that one comes first.
+
+    Raises:
+        FCNError: their strides differ, or no whole number of units fits.
+    """
+    if grid.stride != onto.stride:
+        raise FCNError(f"units {grid.stride} pixels apart cannot be laid upon units {onto.stride} apart")
+    units = (onto.start - grid.start) / grid.stride
+    if units.denominator != 1:
+        raise FCNError(f"the first units lie {units} units apart, which is no whole number")
+    return int(units)
+
+
 def crop_offset(grid: Grid, onto: Grid | None = None) -> int:
     """How many units to cut off in front of `grid`, so that its first one lies on the first one of `onto`.
 
@@ -77,12 +93,9 @@ def crop_offset(grid: Grid, onto: Grid | None = None) -> int:
         onto: of what it is laid upon; the input, if there is none.
 
     Raises:
-        FCNError: their strides differ, or no whole number of units fits.
+        FCNError: their strides differ, no whole number of units fits, or it begins too late to be cropped.
     """
-    onto = onto or Grid()
-    if grid.stride != onto.stride:
-        raise FCNError(f"units {grid.stride} pixels apart cannot be laid upon units {onto.stride} apart")
-    offset = (onto.start - grid.start) / grid.stride
-    if offset.denominator != 1 or offset < 0:
-        raise FCNError(f"the first units lie {offset} units apart, and a crop takes a whole number, 0 or more")
-    return int(offset)
+    units = units_between(grid, onto or Grid())
+    if units < 0:
+        raise FCNError(f"it begins {-units} units too late, and a crop cannot add any; pad the layers more")
+    return units

@@ -1,0 +1,70 @@
+"""Trained layers for a fully convolutional network: from a classifier, or from a coarser such network."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .errors import FCNError
+from .networks import FCN8s, FCN16s, FCN32s
+
+FCN = FCN32s | FCN16s | FCN8s
+
+
+@torch.no_grad()
+def copy_vgg16_(fcn: FCN, vgg16: nn.Module) -> None:
+    """Copy the convs and the first two Linears of a VGG16 into an FCN, which then shares nothing with it.
+
+    Args:
+        fcn: all of its layers but the scores and the upsampling are filled.
+        vgg16: torchvision's, or `helpers.models.vgg16`; its last Linear is left out, since its classes are others.
+
+    Raises:
+        FCNError: a layer of the FCN would stay as it is, or has another shape. The FCN is then as it was.
+    """
+    targets = [(name, conv) for name in fcn.trunk if isinstance(conv := fcn.get_submodule(name), nn.Conv2d)]
+    layers = list(vgg16.named_modules())
+    strange = next((name for name, layer in layers if isinstance(layer, nn.modules.batchnorm._BatchNorm)), None)
+    if strange is not None:
+        raise FCNError(f"{strange} is a BatchNorm, which the FCN has not; take a VGG16 without")
+    sources = [(name, layer) for name, layer in layers if isinstance(layer, nn.Conv2d | nn.Linear)][:-1]
+    if len(sources) != len(targets):
+        raise FCNError(f"a VGG16 has {len(targets)} layers with weights in front of its last, not {len(sources)}")
+    for (target, conv), (source, layer) in zip(targets, sources, strict=True):
+        shape, wanted = tuple(layer.weight.shape), tuple(conv.weight.shape)
+        flat = (wanted[0], wanted[1] * wanted[2] * wanted[3])
+        if shape != (flat if isinstance(layer, nn.Linear) else wanted):
+            options = "width, fc_width and image_size"
+            raise FCNError(f"{source} {shape} does not fill {target} {wanted}; make the FCN with the same {options}")
+        if layer.bias is None:
+            raise FCNError(f"{source} has no bias, and {target} has one")
+    for (_, conv), (_, layer) in zip(targets, sources, strict=True):
+        conv.weight.copy_(layer.weight.reshape(conv.weight.shape))
+        conv.bias.copy_(layer.bias)
+
+
+@torch.no_grad()
+def copy_coarser_(fcn: FCN, coarser: FCN) -> None:
+    """Copy all of a trained FCN but its last upsampling into one with more skips, so that training goes on from there.
+
+    The new skips are left alone: their scores begin as zero and their upsampling as bilinear, so the finer FCN says at
+    first what the coarser one said, up to the interpolation.
+
+    Args:
+        fcn: an FCN16s or FCN8s.
+        coarser: an FCN32s or FCN16s.
+
+    Raises:
+        FCNError: a layer of the coarser one has no place or another shape. The FCN is then as it was.
+    """
+    last = next(reversed(coarser.offsets))
+    have = fcn.state_dict()
+    taken = {name: tensor for name, tensor in coarser.state_dict().items() if not name.startswith(f"{last}.")}
+    for name, tensor in taken.items():
+        if name not in have:
+            raise FCNError(f"{type(fcn).__name__} has no {name}; copy from the coarser network to the finer one")
+        if have[name].shape != tensor.shape:
+            shapes = f"{tuple(tensor.shape)} does not fill {tuple(have[name].shape)}"
+            raise FCNError(f"{name} {shapes}; make both networks with the same options")
+    for name, tensor in taken.items():
+        have[name].copy_(tensor)
