@@ -9,13 +9,16 @@ arrangement of the kernels; what cannot be saved is running it once for each.
 from __future__ import annotations
 
 import copy
+import io
 import time
 from collections.abc import Callable
 from statistics import median
 
+import matplotlib.pyplot as plt
 import torch
 
 from helpers import datasets, models, widgets
+from helpers.fcn import bilinear_kernel, init_bilinear_
 from helpers.first_conv import adapt_first_conv
 from helpers.heads import truncate
 from helpers.lessons import LESSONS
@@ -126,12 +129,35 @@ def cut_and_graft() -> dict[str, float]:
         }
 
 
+def upsampling_bench() -> dict[str, float]:
+    """The naive recipe makes a layer, and a figure with matplotlib, for each update."""
+    images, _ = datasets.cifar10_sample()
+    shown = widgets.UpsamplingBench(images[0, :, ::2, ::2])
+    kernel, pixels = bilinear_kernel(8), images[:1, :, ::2, ::2].float() / 255
+
+    def rebuild() -> None:
+        conv = torch.nn.ConvTranspose2d(3, 3, 8, stride=4, padding=2, bias=False)
+        init_bilinear_(conv)
+        figure, axes = plt.subplots(1, 4)
+        for axis in axes:
+            axis.imshow(conv(pixels)[0].permute(1, 2, 0).detach().clamp(0, 1))
+        figure.savefig(io.BytesIO())
+        plt.close(figure)
+
+    return {
+        "update": milliseconds(lambda: shown.draw(size=8, stride=4, padding=2, start="bilinear")),
+        "naive: a figure of four": milliseconds(rebuild, 5),
+        "limit: the transposed conv": milliseconds(lambda: shown.upsampled(kernel, 4, 2)),
+    }
+
+
 INTERACTIVES = {
     "network explorer": network_explorer,
     "map of the lessons": lesson_map,
     "key matcher": key_matcher,
     "channel surgery": channel_surgery,
     "cut and graft": cut_and_graft,
+    "upsampling bench": upsampling_bench,
 }
 
 if __name__ == "__main__":

@@ -84,6 +84,15 @@ LESSONS = (
         minutes=90,
         needs=("04",),
     ),
+    Lesson(
+        "06",
+        "06_initialize_fcn_upsampling.ipynb",
+        "Turn VGG16 into an FCN",
+        "My network says what is in an image, and I want to know where. How does a classifier come to name pixels, and "
+        "where does its upsampling begin?",
+        minutes=95,
+        needs=("05",),
+    ),
 )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -179,3 +181,70 @@ def kernel_grid(weight: Tensor, limit: float, rows: int = 8, columns: int = 16, 
         place = grid[down * height :, across * width :][: height - 4, : width - 4]
         place[..., :3], place[..., 3] = tiles[down, across], 255
     return grid
+
+
+def show_maps(maps: Mapping[str, Tensor]) -> None:
+    """Maps of numbers side by side, black for zero and white for the largest; small maps have the numbers in them.
+
+    Args:
+        maps: title -> (H, W), none of its numbers below 0.
+    """
+    _, axes = plt.subplots(1, len(maps), figsize=(3.1 * len(maps), 3.1), squeeze=False)
+    for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
+        axis.imshow(values := values.detach().numpy(), cmap="gray", vmin=0)
+        axis.set_title(title, fontsize=10)
+        axis.set_axis_off()
+        for place in np.ndindex(values.shape) if values.size < 100 else ():
+            color = "black" if values[place] > values.max() / 2 else "white"
+            axis.text(*place[::-1], f"{values[place]:.2f}".lstrip("0"), color=color, ha="center", va="center", size=7)
+    plt.show()
+
+
+def show_heat(image: Tensor, maps: Mapping[str, Tensor], stride: float, start: float) -> None:
+    """An image, and the same once for each map, visible where the map is high.
+
+    Args:
+        image: (3, H, W) uint8 RGB.
+        maps: title -> probabilities (h, w).
+        stride: distance of the numbers of a map, in pixels of the image.
+        start: pixel on which the first of them is centred; the outermost ones also count for what lies outside.
+    """
+    _, axes = plt.subplots(1, len(maps) + 1, figsize=(3.4 * (len(maps) + 1), 2.6))
+    picture, (height, width) = image.permute(1, 2, 0).numpy(), image.shape[1:]
+    for axis, (title, heat) in zip(axes, {"the image": None, **maps}.items(), strict=True):
+        axis.imshow(picture)
+        if heat is not None:
+            heat = np.pad(heat.detach().numpy(), 1, mode="edge")
+            cover = np.zeros((*heat.shape, 4))
+            cover[..., 3] = 0.9 * (1 - heat)
+            first = start - 1.5 * stride
+            bottom, right = (first + side * stride for side in heat.shape)
+            axis.imshow(cover, extent=(first, right, bottom, first))
+        axis.set(title=title, xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        axis.set_axis_off()
+    plt.show()
+
+
+def show_masks(images: Tensor, rows: Mapping[str, Tensor], classes: Sequence[str]) -> None:
+    """Images in a row; below them rows of masks, and what the colours mean.
+
+    Args:
+        images: (N, 3, H, W) uint8 RGB.
+        rows: what to call a row -> its masks, (N, H, W) integers.
+        classes: the name of each integer; the first is drawn in white.
+    """
+    figure, axes = plt.subplots(len(rows) + 1, len(images), figsize=(1.7 * len(images) + 1.5, 1.25 * len(rows) + 1.8))
+    figure.subplots_adjust(left=0.16, right=0.99, bottom=0.35 / (len(rows) + 1), top=0.99, wspace=0.05, hspace=0.05)
+    colors = ["white", *plt.get_cmap("tab10").colors][: len(classes)]
+    palette = {"cmap": ListedColormap(colors), "vmin": -0.5, "vmax": len(classes) - 0.5, "interpolation": "nearest"}
+    for axis, image in zip(axes[0], images, strict=True):
+        axis.imshow(image.permute(1, 2, 0).numpy())
+    for line, (row, masks) in zip(axes[1:], rows.items(), strict=True):
+        line[0].text(-0.08, 0.5, row, transform=line[0].transAxes, ha="right", va="center", fontsize=10)
+        for axis, mask in zip(line, masks, strict=True):
+            axis.imshow(mask.numpy(), **palette)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    key = [Patch(facecolor=c, edgecolor="0.5", label=name) for c, name in zip(colors, classes, strict=True)]
+    figure.legend(handles=key, loc="lower center", ncols=len(classes), frameon=False, fontsize=9)
+    plt.show()

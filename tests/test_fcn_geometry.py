@@ -75,6 +75,11 @@ def test_vgg16_sees_212_pixels_behind_its_last_pool_and_404_behind_fc6() -> None
     assert receptive_field(published(1)).size == 404
 
 
+def test_a_grid_says_what_it_is() -> None:
+    grid = receptive_field([nn.Conv2d(3, 64, 3, padding=100), nn.MaxPool2d(2, 2)])
+    assert str(grid) == "a unit every 2 pixels, the first at -98.5, sees 4"
+
+
 def test_what_cannot_be_computed_is_refused() -> None:
     with pytest.raises(FCNError, match="what a Linear does to places is not known"):
         receptive_field([nn.Linear(2, 3)])

@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 from helpers import models
-from helpers.fcn import FCN8s, FCN16s, FCN32s, FCNError, copy_coarser_, copy_vgg16_
+from helpers.fcn import FCN8s, FCN16s, FCN32s, FCNError, copy_coarser_, copy_vgg16_, linear_as_conv
 
 NETWORKS = (FCN32s, FCN16s, FCN8s)
 THIN = {"width": 0.25, "fc_width": 256, "image_size": 64}
@@ -222,6 +222,24 @@ def test_training_the_fcn_leaves_the_source_bit_equal(make) -> None:
         optimizer.step()
     assert not torch.equal(fcn.conv1_1.weight, start["conv1_1.weight"])
     assert all(torch.equal(tensor, before[key]) for key, tensor in source.state_dict().items())
+
+
+@pytest.mark.parametrize(("bias", "dtype"), [(True, torch.float32), (False, torch.float64)])
+def test_a_linear_as_a_conv_slides(bias, dtype) -> None:
+    linear = nn.Linear(3 * 4 * 4, 5, bias=bias, dtype=dtype)
+    conv = linear_as_conv(linear, 4, padding=1)
+    maps = torch.randn(2, 3, 6, 7, dtype=dtype)
+    framed = F.pad(maps, (1, 1, 1, 1))
+    with torch.no_grad():
+        got = conv(maps)
+        assert got.shape == (2, 5, 5, 6)
+        for y in range(5):
+            for x in range(6):
+                torch.testing.assert_close(got[:, :, y, x], linear(framed[:, :, y : y + 4, x : x + 4].flatten(1)))
+    assert conv.weight.data_ptr() != linear.weight.data_ptr()
+    assert conv.weight.requires_grad
+    with pytest.raises(FCNError, match="48 features are not so many maps of 5x5"):
+        linear_as_conv(linear, 5)
 
 
 def test_one_unit_of_the_fcn_is_the_classifier() -> None:

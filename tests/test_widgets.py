@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import itertools
 import re
 import threading
 import time
@@ -16,6 +17,7 @@ from by_hand import grey, probabilities
 from matplotlib.image import imread
 
 from helpers import datasets, lessons, models, plots, progress, widgets
+from helpers.fcn import bilinear_kernel
 from helpers.heads import MultiHead, truncate
 from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
 from helpers.widgets.interactive import Interactive, beside, picture, table
@@ -633,3 +635,106 @@ def test_cut_and_graft_leaves_the_model_alone_and_refuses_what_it_cannot_show() 
         widgets.CutAndGraft(model, ["layer2"], images, "a")
     with pytest.raises(ValueError, match="no layer 'layer9'"):
         widgets.CutAndGraft(model, ["layer9"], images, "ab")
+
+
+def bench() -> tuple[widgets.UpsamplingBench, torch.Tensor]:
+    image = torch.randint(0, 256, (3, 13, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return widgets.UpsamplingBench(image), image
+
+
+def laid_down(image: torch.Tensor, kernel: torch.Tensor, stride: int, padding: int) -> np.ndarray:
+    """A transposed conv as its definition has it: the kernel laid down at each pixel, times that pixel."""
+    size, (channels, height, width) = len(kernel), image.shape
+    out = np.zeros((channels, (height - 1) * stride + size, (width - 1) * stride + size))
+    for c, y, x in np.ndindex(*image.shape):
+        out[c, y * stride : y * stride + size, x * stride : x * stride + size] += float(image[c, y, x]) * kernel.numpy()
+    return out[:, padding : out.shape[1] - padding, padding : out.shape[2] - padding] / 255
+
+
+@pytest.mark.parametrize("start", ["bilinear", "PyTorch's own", "equal numbers", "zeros"])
+@pytest.mark.parametrize(("size", "stride", "padding"), [(8, 4, 2), (5, 3, 1), (4, 2, 1), (3, 1, 1)])
+def test_upsampling_bench_compares_with_interpolation(size, stride, padding, start) -> None:
+    shown, image = bench()
+    torch.manual_seed(0)
+    kernels = {
+        "bilinear": bilinear_kernel(size),
+        "PyTorch's own": torch.nn.ConvTranspose2d(1, 1, size).weight.detach()[0, 0],
+        "equal numbers": torch.ones(size, size) * (stride / size) ** 2,
+        "zeros": torch.zeros(size, size),
+    }
+    expected = laid_down(image, kernels[start], stride, padding)
+    right = F.interpolate(image[None].double() / 255, scale_factor=stride, mode="bilinear")[0].numpy()
+    difference = np.abs(expected - right)
+    middle = difference[:, stride:-stride, stride:-stride].max()
+    difference[:, stride:-stride, stride:-stride] = 0
+    html = shown.draw(size=size, stride=stride, padding=padding, start=start)
+    said = text(html)
+    assert f"13 x 17 pixels become {13 * stride} x {17 * stride}. Away from the border it " in said
+    interpolates = start == "bilinear" and size != 3
+    assert ("it is interpolation;" in said) == interpolates
+    assert interpolates or f"differs from interpolation by up to {middle:.3f};" in said
+    assert f"at the border it differs by up to {difference.max():.3f} (" in said
+    assert re.findall('alt="([^"]*)"', html) == [
+        "the kernel", "one point, upsampled", "the image, upsampled", "difference to bilinear interpolation",
+    ]  # fmt: skip
+    _, _, larger, apart = pictures(html)
+    for drawn, pixels in ((larger, expected), (apart, np.abs(expected - right))):
+        wanted = np.round(255 * np.clip(pixels, 0, 1)).transpose(1, 2, 0)
+        assert np.abs(drawn[..., :3].astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "becomes", "advice"),
+    [
+        (8, 4, 0, "56 x 72", "A padding of 2 gives that size."),
+        (8, 4, 6, "44 x 60", "A padding of 2 gives that size."),
+        (7, 4, 2, "51 x 67", "With this kernel size no padding gives that."),
+        (1, 4, 0, "49 x 65", "With this kernel size no padding gives that."),
+        (2, 4, 0, "50 x 66", "With this kernel size no padding gives that."),
+    ],
+)
+def test_upsampling_bench_says_which_padding_gives_the_size(size, stride, padding, becomes, advice) -> None:
+    shown, _ = bench()
+    html = shown.draw(size=size, stride=stride, padding=padding, start="bilinear")
+    assert f"13 x 17 pixels become {becomes}; interpolation gives 52 x 68. {advice}" in text(html)
+    assert len(pictures(html)) == 3
+
+
+def test_upsampling_bench_draws_kernel_and_point() -> None:
+    shown, _ = bench()
+    kernel, point, *_ = pictures(shown.draw(size=5, stride=3, padding=1, start="bilinear"))
+    limit = 1.2 * bilinear_kernel(5).max().item()
+    enlarged = 160 // 5
+    for y, x in ((0, 0), (2, 2), (1, 4)):
+        pixel = int(kernel[y * enlarged + 1, x * enlarged + 1, 0])
+        assert abs(pixel - grey(bilinear_kernel(5)[y, x].item(), limit)) <= 1
+    side = len(point) // 17  # 5 points, 3 apart, and the kernel's reach
+    assert abs(int(point[8 * side + 1, 8 * side + 1, 0]) - grey(bilinear_kernel(5)[2, 2].item(), limit)) <= 1
+    assert set(np.unique(point[: 6 * side, :, 0])) == {128}
+
+
+def test_upsampling_bench_draws_the_same_each_time_and_leaves_random_numbers_alone() -> None:
+    shown, _ = bench()
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    options = {"size": 6, "stride": 2, "padding": 2, "start": "PyTorch's own"}
+    first = shown.draw(**options)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(6)
+    assert shown.draw(**options) == first
+    for control, value in {"size": 8, "stride": 3, "padding": 1, "start": "zeros"}.items():
+        assert pictures_differ(first, shown.draw(**(options | {control: value})))
+
+
+def pictures_differ(one: str, other: str) -> bool:
+    pairs = list(itertools.zip_longest(pictures(one), pictures(other)))
+    return any(a is None or b is None or a.shape != b.shape or (a != b).any() for a, b in pairs)
+
+
+def test_upsampling_bench_draws_whatever_its_controls_allow() -> None:
+    shown, _ = bench()
+    for size, stride, padding in itertools.product((1, 12), (1, 6), (0, 6)):
+        for start in ("bilinear", "zeros"):
+            assert "pixels become" in shown.draw(size=size, stride=stride, padding=padding, start=start)
+    with pytest.raises(ValueError, match="larger than 12x12, not \\(12, 20\\)"):
+        widgets.UpsamplingBench(torch.zeros(3, 12, 20, dtype=torch.uint8))

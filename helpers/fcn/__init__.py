@@ -1,7 +1,7 @@
 """VGG16 as a fully convolutional network whose upsampling starts as bilinear interpolation."""
 
 from .bilinear import BilinearUpsampling, bilinear_kernel, init_bilinear_, upsample_bilinear
-from .copying import copy_coarser_, copy_vgg16_
+from .copying import copy_coarser_, copy_vgg16_, linear_as_conv
 from .errors import FCNError
 from .geometry import Grid, crop_offset, receptive_field
 from .networks import FCN8s, FCN16s, FCN32s
@@ -20,6 +20,7 @@ __all__ = [
     "copy_vgg16_",
     "crop_offset",
     "init_bilinear_",
+    "linear_as_conv",
     "mean_iou",
     "pixel_accuracy",
     "receptive_field",

@@ -11,6 +11,30 @@ from .networks import FCN8s, FCN16s, FCN32s
 FCN = FCN32s | FCN16s | FCN8s
 
 
+def linear_as_conv(linear: nn.Linear, size: int, padding: int = 0) -> nn.Conv2d:
+    """The conv that computes at each place what the Linear computes of flattened maps of `size` x `size`.
+
+    Args:
+        linear: from C size² features.
+        size: of its kernels.
+        padding: of the conv.
+
+    Returns:
+        A conv from C channels, whose weight and bias are copies.
+
+    Raises:
+        FCNError: the features are no multiple of size².
+    """
+    if linear.in_features % size**2:
+        raise FCNError(f"{linear.in_features} features are not so many maps of {size}x{size}")
+    conv = nn.Conv2d(
+        linear.in_features // size**2, linear.out_features, size, padding=padding, bias=linear.bias is not None
+    )
+    state = {"weight": linear.weight.detach().reshape(conv.weight.shape), "bias": linear.bias}
+    conv.load_state_dict({name: tensor for name, tensor in state.items() if tensor is not None})
+    return conv.to(linear.weight)
+
+
 @torch.no_grad()
 def copy_vgg16_(fcn: FCN, vgg16: nn.Module) -> None:
     """Copy the convs and the first two Linears of a VGG16 into an FCN, which then shares nothing with it.

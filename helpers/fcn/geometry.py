@@ -29,6 +29,9 @@ class Grid:
     start: Fraction = Fraction(0)
     size: Fraction = Fraction(1)
 
+    def __str__(self) -> str:
+        return f"a unit every {float(self.stride):g} pixels, the first at {float(self.start):g}, sees {self.size}"
+
     def behind(self, layer: nn.Module) -> Grid:
         """The grid of what a layer puts out that reads this one.
 
@@ -63,7 +66,7 @@ def _one(layer: nn.Module, name: str) -> int:
 def receptive_field(layers: Iterable[nn.Module]) -> Grid:
     """Stride, start and size of the units behind layers that are run one after the other.
 
-    Source: D. Araujo and others, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019.
+    Source: A. Araujo and others, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019.
     """
     grid = Grid()
     for layer in layers:

@@ -6,6 +6,7 @@ from .cut_and_graft import CutAndGraft
 from .key_matcher import KeyMatcher, make_student_and_teacher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
+from .upsampling_bench import UpsamplingBench
 
 __all__ = [
     "EXCHANGED",
@@ -17,6 +18,7 @@ __all__ = [
     "KeyMatcher",
     "LessonMap",
     "NetworkExplorer",
+    "UpsamplingBench",
     "make_patients",
     "make_student_and_teacher",
 ]

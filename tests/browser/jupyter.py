@@ -314,6 +314,14 @@ class Interactive:
         """The pixels of each picture as the browser decoded it: (H, W, 4) RGBA."""
         return [read_png(url) for url in self.view.evaluate(PIXELS)]
 
+    def slide(self, value: int, place: int = 0) -> None:
+        """Move a slider, the first one if there are several, by keyboard: it has no text field that takes a number."""
+        slider = self.root.get_by_role("slider").nth(place)  # it has its name once it was focused
+        slider.focus()
+        while (now := float(slider.get_attribute("aria-valuenow"))) != value:
+            self.page.keyboard.press("ArrowRight" if now < value else "ArrowLeft")
+            expect(slider).not_to_have_attribute("aria-valuenow", f"{now:.1f}")
+
     def row(self, first: str) -> list[str]:
         """The cells of the table row that begins with `first`."""
         for line in self.view.locator("tr").all():

@@ -49,22 +49,9 @@ def surgery(lesson: Lesson) -> Interactive:
     shown.control("Rule").select_option("sum")
     shown.control("They show").select_option(GREY)
     shown.control("Image").select_option(index=0)
-    set_channels(shown, 1)
+    shown.slide(1)
     expect(shown.view).to_contain_text("sum, 1 channel")
     return shown
-
-
-def set_channels(shown: Interactive, channels: int) -> None:
-    """By keyboard: the slider has no text field that takes a number."""
-    slider = shown.root.get_by_role("slider")  # it has its name once it was focused
-    slider.focus()
-    for _ in range(12):
-        now = float(slider.get_attribute("aria-valuenow"))
-        if now == channels:
-            return
-        step = 1 if now < channels else -1
-        shown.page.keyboard.press("ArrowRight" if step > 0 else "ArrowLeft")
-        expect(slider).to_have_attribute("aria-valuenow", f"{now + step:.1f}")
 
 
 def test_all_controls_have_names(surgery) -> None:
@@ -86,7 +73,7 @@ def test_it_says_what_networks_built_by_hand_say(surgery, rule, channels, show, 
     surgery.control("Rule").select_option(rule)
     surgery.control("They show").select_option(show)
     surgery.control("Image").select_option(index=image)
-    set_channels(surgery, channels)
+    surgery.slide(channels)
     before, after = prediction(old, 3, show), prediction(new, channels, show)
     change = (after - before)[image].abs().max()
     row = f"{rule}, {channels} channel{'s' if channels > 1 else ''}"
@@ -105,7 +92,7 @@ def test_it_says_what_networks_built_by_hand_say(surgery, rule, channels, show, 
 def test_a_rule_that_cannot_make_so_few_channels_says_so(surgery) -> None:
     surgery.control("Rule").select_option("zeros")
     expect(surgery.view).to_contain_text("this rule keeps all 3 old channels, and 1 are fewer: use 'sum'")
-    set_channels(surgery, 4)
+    surgery.slide(4)
     expect(surgery.view).to_contain_text("zeros, 4 channels")
 
 
