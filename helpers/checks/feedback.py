@@ -92,7 +92,7 @@ def call(
     return answer
 
 
-def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, Tensor]]) -> None:
+def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, Tensor]], atol: float = 1e-5) -> None:
     """Raise `NotYet` at the first difference, with the cause whose wrong value the answer equals.
 
     Args:
@@ -100,16 +100,17 @@ def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, T
         expected: what is right.
         what: how the message calls it, for instance "the weight".
         causes: pairs of a likely cause and the value that this mistake gives.
+        atol: what rounding may add, where a right answer can be reached by way of larger numbers.
     """
     if not isinstance(got, Tensor):
         raise NotYet(f"{what} should be a torch.Tensor, but it is a {type(got).__name__}.")
-    cause = next((text for text, wrong in causes if _same(got, wrong)), None)
+    cause = next((text for text, wrong in causes if _same(got, wrong, atol)), None)
     because = f"\nLikely cause: {cause}" if cause else ""
     if got.shape != expected.shape:
         raise NotYet(f"{what} should have shape {tuple(expected.shape)}, but has {tuple(got.shape)}.{because}")
-    if _same(got, expected):
+    if _same(got, expected, atol):
         return
-    place = tuple((~torch.isclose(got.double(), expected.double(), rtol=1e-4, atol=1e-5)).nonzero()[0].tolist())
+    place = tuple((~torch.isclose(got.double(), expected.double(), rtol=1e-4, atol=atol)).nonzero()[0].tolist())
     where = f" at [{', '.join(map(str, place))}]" if place else ""
     raise NotYet(f"{what}{where} should be {expected[place]:.4f}, but is {got[place]:.4f}.{because}")
 
@@ -178,13 +179,13 @@ def pair(got: Any, what: str) -> tuple[Any, Any]:
     return got[0], got[1]
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: Any, b: Any, atol: float = 1e-5) -> bool:
     if isinstance(a, nn.Module) and isinstance(b, nn.Module):
         return _same(a.state_dict(), b.state_dict())
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
+        return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=atol)
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.shape != b.shape or a.dtype != b.dtype:
             return False

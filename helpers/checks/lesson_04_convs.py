@@ -40,7 +40,9 @@ def expect_conv(got: Any, asked: nn.Conv2d, case: str) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def expect_output(got: nn.Conv2d, asked: nn.Conv2d, grey: torch.Tensor, rgb: torch.Tensor, case: str) -> None:
+def expect_output(
+    got: nn.Conv2d, asked: nn.Conv2d, grey: torch.Tensor, rgb: torch.Tensor, case: str, atol: float = 1e-4
+) -> None:
     """Run it, too: what was assigned to a conv afterwards need not be in use."""
     expected = asked(rgb)
     try:
@@ -48,7 +50,7 @@ def expect_output(got: nn.Conv2d, asked: nn.Conv2d, grey: torch.Tensor, rgb: tor
     except RuntimeError as error:
         raise NotYet(f"{case}, the conv does not run: {error}") from None
     late = "hand stride, padding, dilation and padding_mode to nn.Conv2d; some are not looked at again later."
-    same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+    same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=atol)
     if not same:
         raise NotYet(f"{case}, weight and bias are right, but what the conv puts out is not.{because(late)}")
 
@@ -123,7 +125,8 @@ def verify_for_raw_grey(answer: Any) -> None:
             ("the colours were added first and divided by one std; each has its own.", weight.sum(1, True) / s.mean()),
             ("the grey is given for all three colours; it is not mixed again.", (weight / s * luminance).sum(1, True)),
         ]
-        compare(255 * got.weight.detach(), folded, f"{case}, 255 times the weight", causes)
+        # 255 times the rounding of an answer that takes one output from another
+        compare(255 * got.weight.detach(), folded, f"{case}, 255 times the weight", causes, atol=1e-3)
         if got.bias is None:
             raise NotYet(f"{case}, there is none now.{because('the means have to go somewhere: give it bias=True.')}")
         moved = (weight * m / s).sum((1, 2, 3))
@@ -138,7 +141,7 @@ def verify_for_raw_grey(answer: Any) -> None:
         ]
         compare(got.bias.detach(), old - moved, f"{case}, the bias", causes)
         grey = 255 * torch.rand(2, 1, 13, 17, dtype=weight.dtype)
-        expect_output(got, asked, grey, (grey.expand(-1, 3, -1, -1) / 255 - m) / s, case)
+        expect_output(got, asked, grey, (grey.expand(-1, 3, -1, -1) / 255 - m) / s, case, atol=1e-2)
 
 
 RAW_CRASHES = [
