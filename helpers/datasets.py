@@ -46,7 +46,7 @@ def garment_scenes(
     seed: int,
     garments: Sequence[str] = GARMENTS,
 ) -> tuple[Tensor, Tensor]:
-    """One to three garments in each scene, half as high as it or more, coloured, one laid over the other.
+    """One to three garments in each scene, coloured, one over the other, in squares of half its shorter side or more.
 
     A pixel belongs to the garment that was painted there last: the mask is what the scene was made from, not a guess.
     The same arguments give the same scenes, a smaller count the first of them; torch's global random state is left

@@ -44,16 +44,16 @@ def fit(
     batch_size: int = 20,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a classifier in place, in train mode; afterwards its modes are what they were.
+    """Train a classifier, of images or of pixels, in place, in train mode; afterwards its modes are what they were.
 
     The learning rates fall in a straight line, from what they are to nearly zero at the end, so that the last steps
     settle. The order of the examples, and dropout, come from torch's global random state.
 
     Args:
-        model: maps inputs to (N, classes).
+        model: maps inputs to (N, classes), or to (N, classes, H, W).
         optimizer: of its parameters.
         inputs: (N, ...).
-        labels: (N,) the right class of each.
+        labels: (N,) the right class of each, or (N, H, W).
         epochs: how often to go through all of them.
         batch_size: examples per step; the last batch of an epoch may have fewer.
         after_epoch: called with the number of the epoch, from 1 on.

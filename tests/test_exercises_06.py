@@ -55,7 +55,7 @@ WRONG_PLACES = {
     "the last stride": (walk(widen=lambda a, s: s), "the last layer's stride alone"),
     "no padding": (walk(shift=lambda a, k, s, p: a * (k - 1) / 2), "padding moves the first unit back"),
     "padding forwards": (walk(shift=lambda a, k, s, p: a * ((k - 1) / 2 + p)), "back, not on"),
-    "half a kernel": (walk(shift=lambda a, k, s, p: a * (k / 2 - p)), "(k - 1) / 2 from the first"),
+    "half a kernel": (walk(shift=lambda a, k, s, p: a * (k / 2 - p)), "(k - 1) / 2 behind the first one's"),
     "whole numbers": (walk(shift=lambda a, k, s, p: a * ((k - 1) // 2 - p)), "loses half a pixel"),
     "in units": (walk(shift=lambda a, k, s, p: (k - 1) / 2 - p), "count in pixels of the image"),
     "size in units": (walk(grow=lambda a, k, s: k - 1), "count in pixels of the image"),
@@ -63,6 +63,9 @@ WRONG_PLACES = {
     "size, stride first": (walk(grow=lambda a, k, s: a * s * (k - 1)), "multiply by its stride last"),
     "whole kernels": (walk(grow=lambda a, k, s: a * k), "adds k - 1 pixels"),
     "sizes from 0": (walk(begin=(1, 0, 0)), "the size begins with 1"),
+    "another order": (lambda layers: (place(layers)[1], place(layers)[0], place(layers)[2]), "the order is distance"),
+    "turned round": (walk(shift=lambda a, k, s, p: a * (p - (k - 1) / 2)), "the kernel moves the first unit on"),
+    "rounded": (walk(shift=lambda a, k, s, p: a * (int((k - 1) / 2) - p)), "rounding"),
     "two numbers": (lambda layers: place(layers)[:2], "three numbers are wanted"),
     "only with layers": (fails_without_layers, "does not exist if there are no layers"),
     "pairs": (lambda layers: [kernel for kernel, stride in layers], "each layer is a tuple"),
@@ -164,7 +167,7 @@ WRONG_LAYERS = {
 
 def fits(target, source):
     if isinstance(source, nn.Linear):
-        return source.weight.numel() == target.weight.numel()
+        return (source.out_features, source.weight.numel()) == (target.out_channels, target.weight.numel())
     return source.weight.shape == target.weight.shape
 
 
@@ -259,6 +262,22 @@ def counts_numbers(targets, sources):
     return targets
 
 
+def counts_numbers_of_linears(targets, sources):
+    def fit(t, s):
+        same = t.weight.numel() == s.weight.numel() if isinstance(s, nn.Linear) else t.weight.shape == s.weight.shape
+        return same and type(s) in (nn.Linear, nn.Conv2d)
+
+    if len(targets) != len(sources) or not all(map(fit, targets, sources)):
+        raise ValueError("these do not fit")
+    return raises_a_runtime_error(targets, sources)
+
+
+def zeroes_biases(targets, sources):
+    for target in fill(targets, sources):
+        target.bias.data.zero_()
+    return targets
+
+
 def raises_a_runtime_error(targets, sources):
     pairs = list(zip(targets, sources, strict=True))
     with torch.no_grad():
@@ -300,6 +319,8 @@ WRONG_FILLS = {
     "one by one": (one_after_the_other, "look at all pairs first"),
     "lengths at the end": (lengths_at_the_end, "was filled before the ValueError came"),
     "zip": (shortens, "zip ends with the shorter list"),
+    "numbers of Linears": (counts_numbers_of_linears, "if a Linear has as many numbers and other outputs"),
+    "no biases at all": (zeroes_biases, "the biases are to be copied, too"),
     "numbers only": (counts_numbers, "compare the shapes of a pair"),
     "RuntimeError": (raises_a_runtime_error, "not RuntimeError"),
     "no reshape": (without_reshape, "reshape(target.weight.shape)"),
@@ -379,6 +400,7 @@ WRONG_IOUS = {
     "absent is 1": (iou_variant(absent=1), "counts as 1"),
     "below 0 counts": (iou_variant(only=-5), "pixels below 0 still count"),
     "each image": (iou_variant(each=True), "count all of them together"),
+    "only true garments": (iou_variant(only=1), "0 is a class like the others"),
     "no background": (iou_variant(skip=1), "the background is a class like the others"),
     "nan": (lambda g, m, n: sum((g[m == c] == c).float().mean() for c in range(n)) / n, "should be"),
     "only true classes": (only_classes_that_are_true, "it counts"),

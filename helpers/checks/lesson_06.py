@@ -66,12 +66,23 @@ def mistaken(
 
 
 PLACE_CAUSES = [
+    ("the order is distance, start, size.", lambda layers: _turned(mistaken()(layers))),
+    (
+        "the kernel moves the first unit on, and the padding back.",
+        mistaken(shift=lambda a, k, s, p: a * (p - (k - 1) / 2)),
+    ),
     ("strides multiply; they do not add up.", mistaken(widen=lambda apart, s: apart + s)),
     ("the last layer's stride alone; they multiply.", mistaken(widen=lambda apart, s: s)),
     ("the padding moves the first unit back.", mistaken(shift=lambda apart, k, s, p: apart * (k - 1) / 2)),
     ("the padding moves the first unit back, not on.", mistaken(shift=lambda a, k, s, p: a * ((k - 1) / 2 + p))),
-    ("the centre of k pixels is (k - 1) / 2 from the first.", mistaken(shift=lambda a, k, s, p: a * (k / 2 - p))),
-    ("`//` loses half a pixel where a kernel is even.", mistaken(shift=lambda a, k, s, p: a * ((k - 1) // 2 - p))),
+    (
+        "the centre of k pixels is (k - 1) / 2 behind the first one's, and that of the first pixel is 0.",
+        mistaken(shift=lambda a, k, s, p: a * (k / 2 - p)),
+    ),
+    (
+        "rounding, or `//`, loses half a pixel where a kernel is even.",
+        mistaken(shift=lambda a, k, s, p: a * ((k - 1) // 2 - p)),
+    ),
     (
         "count in pixels of the image: times the distance of the units that the layer reads.",
         mistaken(shift=lambda a, k, s, p: (k - 1) / 2 - p, grow=lambda a, k, s: k - 1),
@@ -83,6 +94,12 @@ PLACE_CAUSES = [
     ("a kernel of k adds k - 1 pixels, since one is there already.", mistaken(grow=lambda apart, k, s: apart * k)),
     ("one unit alone sees one pixel, so the size begins with 1.", lambda layers: (0, 0, mistaken()(layers)[2] - 1)),
 ]
+
+
+def _turned(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
+    _, start, size = numbers
+    return start, float("nan"), size  # the start alone is told from other mistakes
+
 
 PLACE_CRASHES = [
     ("unpack", "each layer is a tuple (kernel, stride, padding); `for kernel, stride, padding in layers`."),
@@ -165,6 +182,10 @@ IOU_CAUSES = [
     ("these are the right pixels by those of the class; those that are only called so belong below, too.", _recall),
     ("the overlap was counted twice: it is the Dice score.", _dice),
     ("each image has its own mean here; count all of them together.", _each_image),
+    (
+        "0 is a class like the others; only what is below does not count.",
+        lambda g, m, n: _mean(by_counting(g, m, n, 0)),
+    ),
     ("the background is a class like the others.", lambda g, m, n: _mean(by_counting(g, m, n)[1:])),
     (
         "the union counts the overlap twice; take it away once.",
@@ -205,7 +226,7 @@ EXERCISES = {
         verify_fill,
         (
             "Look at all pairs before you write: the lengths of the lists, then the shapes.",
-            "A conv fits if its shape is the same, a Linear if numel() is.",
+            "A conv fits if its shape is the same; a Linear if out_features is out_channels and numel() the same.",
             "with torch.no_grad(): target.weight.copy_(source.weight.reshape(target.weight.shape)); the bias likewise.",
         ),
         "all of it copied, nothing shared.",

@@ -30,7 +30,21 @@ def verify_upsampling(answer: Any) -> None:
         border = (..., slice(scale, -scale), slice(scale, -scale))
         expected = F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
         causes = [(text, wrong[border]) for text, wrong in wrong_outputs(x, expected, scale)]
+        causes += [(text, got[border]) for text in wrong_kernel(conv, scale)]  # if nothing else explains it
         compare(got[border], expected[border], f"{case}, the output away from the border", causes)
+
+
+def wrong_kernel(conv: nn.ConvTranspose2d, scale: int) -> list[str]:
+    """What is to be said of the kernel if the output is wrong."""
+    kernel = conv.weight.detach()
+    said = []
+    if conv.kernel_size != (2 * scale, 2 * scale):
+        said.append("a kernel that interpolates reaches over 2 * scale pixels.")
+    if not torch.allclose(kernel, kernel.flip(2, 3)):
+        said.append("the kernel is not the same on both sides of its centre; was all of it filled?")
+    if kernel.std() < 1e-6:
+        said.append("the kernel is the same everywhere; it has to fall off.")
+    return said
 
 
 def expect_options(conv: nn.ConvTranspose2d, channels: int, case: str) -> None:
@@ -116,7 +130,8 @@ def verify_fill(answer: Any) -> None:
             causes.append(("the Linear was skipped.", lists_of_layers()[0][i].weight.detach()))
         what = f"the weight of layer {i} (counted from 0)"
         compare(target.weight.detach(), weight, what, causes)
-        forgotten = [("the bias was forgotten.", lists_of_layers()[0][i].bias.detach())]
+        old = lists_of_layers()[0][i].bias.detach()
+        forgotten = [("the bias was forgotten.", old), ("the biases are to be copied, too.", torch.zeros_like(old))]
         compare(target.bias.detach(), source.bias.detach(), what.replace("weight", "bias"), forgotten)
         expect_own_memory(target, source, i)
     refuse_what_does_not_fit(answer)
@@ -139,9 +154,11 @@ def refuse_what_does_not_fit(answer: Any) -> None:
     """A ValueError for each, and no layer filled before it."""
     ends = "zip ends with the shorter list and says nothing; zip(..., strict=True) says it, but only at the end."
     shapes = "compare the shapes of a pair; copy_ and load_state_dict raise no ValueError, and copy_ even broadcasts."
+    outputs = "a Linear must have the conv's number of outputs, too; its rows are one each."
     targets, sources = lists_of_layers()
     same_numbers = [nn.Conv2d(3, 4, (2, 3)), *sources[1:]]
     wide = [sources[0], sources[1], nn.Linear(7, 6)]
+    turned = [*sources[:2], nn.Linear(6, 5)]  # its weight (5, 6) for one of (6, 5, 1, 1)
     single = [sources[0], sources[1], nn.Conv2d(1, 1, 1)]
     for case, given, cause in (
         ("if there are fewer sources", (targets, sources[:2]), ends),
@@ -149,6 +166,7 @@ def refuse_what_does_not_fit(answer: Any) -> None:
         ("if the last Linear is larger", (targets, wide), shapes),
         ("if the last conv is smaller", (targets, single), shapes),
         ("if a conv has as many numbers in another shape", (targets, same_numbers), shapes),
+        ("if a Linear has as many numbers and other outputs", (targets, turned), outputs),
     ):
         must_refuse(answer, *given, case=case, cause=cause)
         mine = copy.deepcopy(given[0])

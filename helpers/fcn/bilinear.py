@@ -10,7 +10,8 @@ from .errors import FCNError
 
 
 def bilinear_kernel(size: int) -> Tensor:
-    """The kernel with which a transposed conv interpolates: (size, size), its sides falling in straight lines to zero.
+    """The kernel with which a transposed conv interpolates: (size, size), the product of two lines
+    that fall on both sides of the centre, to zero one step beyond the kernel.
 
     For an upsampling by s take size = 2s - s % 2 and stride s, as Caffe's `bilinear` filler does.
 

@@ -71,11 +71,11 @@ def copy_vgg16_(fcn: FCN, vgg16: nn.Module) -> None:
 def copy_coarser_(fcn: FCN, coarser: FCN) -> None:
     """Copy all of a trained FCN but its last upsampling into one with more skips, so that training goes on from there.
 
-    The new skips are left alone: their scores begin as zero and their upsampling as bilinear, so the finer FCN says at
-    first what the coarser one said, up to the interpolation.
+    The new skips are left alone. In a new FCN their scores begin as zero and their upsampling as bilinear, and so it
+    says at first nearly what the coarser one said; two interpolations are not quite one, least of all at the borders.
 
     Args:
-        fcn: an FCN16s or FCN8s.
+        fcn: a new FCN16s or FCN8s.
         coarser: an FCN32s or FCN16s.
 
     Raises:

@@ -22,7 +22,7 @@ class Grid:
     Attributes:
         stride: distance of neighbours in input pixels.
         start: place of the first unit's centre; 0 is the centre of the first pixel.
-        size: pixels that a unit depends on, its receptive field.
+        size: pixels that a unit depends on, its receptive field; behind a transposed conv it is an upper bound.
     """
 
     stride: Fraction = Fraction(1)

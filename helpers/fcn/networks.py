@@ -43,7 +43,7 @@ class _FCN(nn.Module):
             fc_width: channels of fc6 and fc7.
             image_size: of the images that the classifier was made for; its 32nd part is the kernel size of fc6.
             first_padding: of conv1_1. 100 as published, so that fc6 fits onto any image, and what is too much is
-                cropped off. With 1, fc6 and the upsampling are padded so that nothing has to be cropped; that is
+                cropped off. With 1, fc6 and the upsampling are padded so that all offsets are 0; that is
                 another function near the borders, and much less work.
             upsampling: transposed convs from all classes to all ("dense"), within each class ("grouped"), dense ones
                 that are not trained ("frozen", as published), or the same without any parameters ("exact").
