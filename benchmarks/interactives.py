@@ -129,6 +129,18 @@ def cut_and_graft() -> dict[str, float]:
         }
 
 
+def freeze_tree() -> dict[str, float]:
+    """The naive recipe takes a step with all modules for each update, ten times to be sure of its time."""
+    model, x = models.resnet18(width=0.3125), torch.rand(8, 3, 64, 64)
+    modules = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
+    shown = widgets.FreezeTree(model, modules, x)
+    return {
+        "update": milliseconds(lambda: shown.draw(**{name: name == "conv1" for name in modules}), 10),
+        "naive: ten steps": milliseconds(lambda: [model(x).sum().backward() for _ in range(10)], 5),
+        "limit: one step": milliseconds(lambda: model(x).sum().backward()),
+    }
+
+
 def upsampling_bench() -> dict[str, float]:
     """The naive recipe makes a layer, and a figure with matplotlib, for each update."""
     images, _ = datasets.cifar10_sample()
@@ -157,6 +169,7 @@ INTERACTIVES = {
     "key matcher": key_matcher,
     "channel surgery": channel_surgery,
     "cut and graft": cut_and_graft,
+    "freeze tree": freeze_tree,
     "upsampling bench": upsampling_bench,
 }
 

@@ -93,6 +93,15 @@ LESSONS = (
         minutes=95,
         needs=("05",),
     ),
+    Lesson(
+        "07",
+        "07_freeze_layers.ipynb",
+        "Freeze the layers you keep",
+        "I want to train some layers and keep the rest as they are. What moves although it is frozen, and what does "
+        "freezing save?",
+        minutes=85,
+        needs=("05",),
+    ),
 )
 
 

@@ -174,6 +174,6 @@ def test_modules_are_small_and_rooms_stay_apart(path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.level:
             imported |= {node.module or ""} | {alias.name for alias in node.names}
-    rooms = ("matconvnet", "state_dict", "first_conv", "heads", "fcn")
-    if path.parent.name in rooms or path.stem in ("models", "datasets", "download", "layers", "tracing"):
+    rooms = ("matconvnet", "state_dict", "first_conv", "heads", "fcn", "freezing", "checkpoint")
+    if path.parent.name in rooms or path.stem in ("models", "datasets", "download", "layers", "tracing", "frozen"):
         assert not imported & {"plots", "widgets", "exercises"}

@@ -637,6 +637,76 @@ def test_cut_and_graft_leaves_the_model_alone_and_refuses_what_it_cannot_show() 
         widgets.CutAndGraft(model, ["layer9"], images, "ab")
 
 
+MODULES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
+
+
+def tree() -> tuple[widgets.FreezeTree, torch.nn.Module]:
+    torch.manual_seed(0)
+    model = models.resnet18(7, width=0.125).eval()
+    return widgets.FreezeTree(model, MODULES, torch.rand(3, 3, 32, 64)), model
+
+
+def ticked(*names: str) -> dict[str, bool]:
+    return {name: name in names for name in MODULES}
+
+
+def convs_by_hand(model: torch.nn.Module, height: int, width: int) -> list[tuple[str, int]]:
+    """The module and the multiplications of each conv and Linear of a ResNet-18 for one image, in their order."""
+    found = []
+    for name, layer in model.named_modules():
+        module = name.split(".")[0]
+        if isinstance(layer, torch.nn.Conv2d):
+            halvings = {"conv1": 1, "layer1": 2, "layer2": 3, "layer3": 4, "layer4": 5}[module]
+            found.append((module, layer.weight.numel() * (height >> halvings) * (width >> halvings)))
+        elif isinstance(layer, torch.nn.Linear):
+            found.append((module, layer.weight.numel()))
+    return found
+
+
+@pytest.mark.parametrize(
+    "frozen", [(), MODULES[:6], MODULES[1:], MODULES[:4], ("layer4",), ("layer1", "layer3", "fc"), ("fc",)]
+)
+def test_freeze_tree_counts_what_backward_does(frozen) -> None:
+    shown, model = tree()
+    work, all_work, trained_before, reached = 0, 0, False, set()
+    for number, (module, multiplications) in enumerate(convs_by_hand(model, 32, 64)):
+        work += multiplications * (1 + (module not in frozen) + trained_before)
+        all_work += multiplications * (3 - (number == 0))
+        reached |= {module} if trained_before else set()
+        trained_before = trained_before or module not in frozen
+    said = text(shown.draw(**ticked(*frozen)))
+    sizes = {name: counted(model.get_submodule(name)) for name in MODULES}
+    total = sum(sizes.values())
+    assert total == counted(model)
+    assert f"{total - sum(sizes[name] for name in frozen):,} of {total:,} parameters are trained." in said
+    share = f"{work / all_work:.0%}"
+    assert f"A step needs {share} of the operations of training all (counted by PyTorch: {share})" in said
+    for name in MODULES:
+        if name == "bn1":
+            continue
+        way = "only passed through" if name in reached else "not reached"
+        if name not in frozen:
+            way = "for its weights and on to what is before" if name in reached else "for its weights"
+        assert f"{name}\n{sizes[name]:,}\n{'frozen' if name in frozen else 'trained'}\n{way}\n" in said
+
+
+def test_freeze_tree_leaves_the_model_alone_and_says_so_if_all_is_frozen() -> None:
+    shown, model = tree()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    assert "All is frozen" in shown.draw(**ticked(*MODULES))
+    shown.draw(**ticked("layer1"))
+    shown.measure()
+    assert "ms for a step" in shown.view.value
+    assert "% of the" in shown.view.value
+    assert not model.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    for name in MODULES:
+        shown.controls[name].value = True
+    shown.measure()
+    assert "All is frozen" in shown.view.value
+
+
 def bench() -> tuple[widgets.UpsamplingBench, torch.Tensor]:
     image = torch.randint(0, 256, (3, 13, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return widgets.UpsamplingBench(image), image

@@ -76,6 +76,32 @@ def read_state_dict(path: str | Path, *, verify: bool = True, prefixes: Collecti
         StateDictError: it is damaged, no checkpoint, or holds more than tensors; says what to do.
     """
     path = Path(path)
+    start = _start(path)
+    if start.startswith(b"MATLAB"):
+        return StateDict(_read_matconvnet(path), path)
+    if start[8:9] == b"{":
+        return _unwrapped(_read_safetensors(path), path, prefixes)
+    return _unwrapped(load_safely(path, verify=verify), path, prefixes)
+
+
+def load_safely(path: str | Path, *, verify: bool = True) -> object:
+    """What `torch.save` wrote, as it is, on the CPU, without running anything in it; a zip file is memory-mapped.
+
+    Args:
+        path: the file.
+        verify: as in `read_state_dict`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StateDictError: it is damaged, not what `torch.save` writes, or more than tensors, numbers and strings.
+    """
+    path = Path(path)
+    if _start(path).startswith(b"PK"):
+        return _read_zip(path, verify)
+    return _load(path, mmap=False)  # the legacy format
+
+
+def _start(path: Path) -> bytes:
     with path.open("rb") as file:
         start = file.read(128)
     if not start:
@@ -83,13 +109,7 @@ def read_state_dict(path: str | Path, *, verify: bool = True, prefixes: Collecti
     for beginning, sentence in STRANGERS.items():
         if start.lower().startswith(beginning):
             raise StateDictError(f"{path.name} {sentence}")
-    if start.startswith(b"MATLAB"):
-        return StateDict(_read_matconvnet(path), path)
-    if start[8:9] == b"{":
-        return _unwrapped(_read_safetensors(path), path, prefixes)
-    if start.startswith(b"PK"):
-        return _unwrapped(_read_zip(path, verify), path, prefixes)
-    return _unwrapped(_load(path, mmap=False), path, prefixes)  # the legacy format
+    return start
 
 
 def _read_matconvnet(path: Path) -> Mapping[str, Tensor]:

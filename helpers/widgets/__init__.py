@@ -3,6 +3,7 @@
 from .channel_surgery import ChannelSurgery
 from .checkpoint_clinic import CheckpointClinic, make_patients
 from .cut_and_graft import CutAndGraft
+from .freeze_tree import FreezeTree
 from .key_matcher import KeyMatcher, make_student_and_teacher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
@@ -15,6 +16,7 @@ __all__ = [
     "ChannelSurgery",
     "CheckpointClinic",
     "CutAndGraft",
+    "FreezeTree",
     "KeyMatcher",
     "LessonMap",
     "NetworkExplorer",

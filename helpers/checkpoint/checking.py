@@ -1,0 +1,171 @@
+"""Does a checkpoint fit? Everything is looked at before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..state_dict import StateDictError
+from ..state_dict.reading import load_safely
+from .content import FIELDS, FORMAT, VERSION, parameters_of
+from .errors import CheckpointError
+
+Content = dict[str, Any]
+
+# states of torch's optimizers that have a number for each number of the parameter
+LIKE_PARAMETER = {
+    *("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "grad_avg"),
+    *("acc_delta", "sum", "ax", "prev"),
+}
+
+
+def read(path: Path) -> Content:
+    """The content of a checkpoint, mapped into memory, with all fields of the right kind.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is damaged, or not what `save_checkpoint` writes.
+    """
+    try:
+        found = load_safely(path)
+    except StateDictError as error:
+        raise CheckpointError(
+            f"{error}; nothing was changed, so an earlier checkpoint can be loaded instead"
+        ) from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        what = "tensors by name" if isinstance(found, Mapping) else f"a {type(found).__name__}"
+        raise CheckpointError(
+            f"{path.name} was not written by save_checkpoint: it holds {what}. If these are weights, load them with "
+            "model.load_state_dict, or with helpers.state_dict, which says why they do not fit"
+        )
+    version = found.get("version")
+    if type(version) is not int or version > VERSION:
+        raise CheckpointError(
+            f"{path.name} has version {version} of the format, and this workbook reads up to {VERSION}: update it"
+        )
+    for field, kinds in FIELDS.items():
+        if not isinstance(found.get(field, path), kinds):
+            raise CheckpointError(
+                f"{path.name} has no {field!r}, or of a wrong kind: it was changed after it was saved"
+            )
+    return found
+
+
+def check_model(content: Content, model: nn.Module, file: str) -> None:
+    """See to it that all weights, buffers and modules are there, with the shapes and dtypes of the model's.
+
+    Raises:
+        CheckpointError: says which, and both shapes.
+    """
+    saved, own = content["model"], model.state_dict()
+    advice = "to load what fits, use load_matching of helpers.state_dict"
+    for there, here, what in (
+        (own, saved, "the model has {}, and {} has not"),
+        (saved, own, "{1} has {0}, the model not"),
+    ):
+        if missing := [name for name in there if name not in here]:
+            others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise CheckpointError(f"{what.format(repr(missing[0]) + others, file)}; make the same model, or {advice}")
+    for name, tensor in own.items():
+        if isinstance(tensor, Tensor):
+            _check_tensor(saved[name], tensor, f"{name!r} of {file}", advice)
+    _check_tied(saved, own, file)
+    if strange := [name for name in content["in_eval"] if name not in content["modes"]]:
+        raise CheckpointError(f"{file} keeps {strange[0]!r} in eval mode, which it does not have")
+
+
+def _check_tensor(saved: object, own: Tensor, what: str, advice: str) -> None:
+    if not isinstance(saved, Tensor):
+        raise CheckpointError(f"{what} is a {type(saved).__name__}, not a tensor")
+    if saved.shape != own.shape:
+        raise CheckpointError(
+            f"{what} has shape {tuple(saved.shape)}, the model's {tuple(own.shape)}; make the same model, or {advice}"
+        )
+    if saved.dtype != own.dtype:
+        raise CheckpointError(
+            f"{what} is {saved.dtype}, the model's {own.dtype}; call model.to({saved.dtype}) before, since rounding "
+            "would make it another training"
+        )
+    if own.is_meta:
+        raise CheckpointError(f"{what} has no place: the model is on the meta device; call model.to_empty before")
+
+
+def _check_tied(saved: Mapping[str, Any], own: Mapping[str, Any], file: str) -> None:
+    """Tensors that share memory in the model can only be loaded if they are equal in the file."""
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in own.items():
+        if isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.numel():
+            other = first.setdefault((tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride()), name)
+            if other != name and not torch.equal(saved[other], saved[name]):
+                raise CheckpointError(f"{other!r} and {name!r} are tied in the model, and differ in {file}; untie them")
+
+
+def check_optimizer(content: Content, optimizer: Optimizer, model: nn.Module, file: str) -> None:
+    """See to it that it is the same kind of optimizer, for the same parameters in the same groups and order.
+
+    Raises:
+        CheckpointError: it is not, or a state has another shape than its parameter.
+    """
+    saved = content["optimizer"]
+    _check_class(saved, optimizer, "optimizer", file)
+    before, now = saved["parameters"], parameters_of(optimizer, model)
+    way_out = "make the optimizer as before, with the same layers frozen if it takes only what has requires_grad"
+    if len(before) != len(now):
+        raise CheckpointError(f"{file} has an optimizer with {len(before)} groups, this one has {len(now)}; {way_out}")
+    for group, (theirs, ours) in enumerate(zip(before, now, strict=True)):
+        if len(theirs) != len(ours):
+            raise CheckpointError(
+                f"group {group} of the optimizer has {len(theirs)} parameters in {file} and {len(ours)} here; {way_out}"
+            )
+        for (name, shape), (own_name, own_shape) in zip(theirs, ours, strict=True):
+            if name != own_name or tuple(shape) != own_shape:
+                raise CheckpointError(
+                    f"group {group} of the optimizer has {name!r} {tuple(shape)} in {file} where this one has "
+                    f"{own_name!r} {own_shape}; {way_out}"
+                )
+    _check_states(saved["state"], [shape for group in now for _, shape in group], file)
+
+
+def _check_states(state: Content, shapes: list[tuple[int, ...]], file: str) -> None:
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    if sorted(numbers) != list(range(len(shapes))):
+        raise CheckpointError(f"the groups of the optimizer in {file} do not number {len(shapes)} parameters")
+    for number, values in state["state"].items():
+        if number not in range(len(shapes)):
+            raise CheckpointError(f"{file} has a state for parameter {number}, and the optimizer {len(shapes)}")
+        for key, value in values.items():
+            if key in LIKE_PARAMETER and isinstance(value, Tensor) and tuple(value.shape) != shapes[number]:
+                raise CheckpointError(
+                    f"{key} of parameter {number} has shape {tuple(value.shape)} in {file}, and the parameter "
+                    f"{shapes[number]}: it was changed after it was saved"
+                )
+
+
+def check_scheduler(content: Content, scheduler: Any, file: str) -> None:
+    """See to it that it is the same kind of scheduler, for as many groups.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    saved = content["scheduler"]
+    _check_class(saved, scheduler, "scheduler", file)
+    theirs, ours = saved["state"].get("base_lrs"), getattr(scheduler, "base_lrs", None)
+    if theirs is not None and ours is not None and len(theirs) != len(ours):
+        raise CheckpointError(
+            f"the scheduler has {len(theirs)} groups in {file} and {len(ours)} here; make it as before"
+        )
+
+
+def _check_class(saved: Content | None, given: object, what: str, file: str) -> None:
+    kind = type(given).__name__
+    if saved is None:
+        raise CheckpointError(f"{file} has no {what}; load it without one, and the {kind} begins anew")
+    if saved["class"] != kind:
+        raise CheckpointError(
+            f"{file} has the {what} {saved['class']}, not {kind}; make the same one, or load without it, and begin anew"
+        )

@@ -1,0 +1,26 @@
+"""Freeze what is kept: parameters, BatchNorm statistics, dropout, and what the optimizer holds."""
+
+from .caching import cache_features, load_features
+from .costs import LayerCost, measured_step, step_costs
+from .errors import FreezingError
+from .freezing import freeze, staged_unfreeze, trainable_parameters, unfreeze
+from .groups import parameter_groups
+from .reports import FreezeReport, OptimizerCheck, check_optimizer, freeze_report
+
+__all__ = [
+    "FreezeReport",
+    "FreezingError",
+    "LayerCost",
+    "OptimizerCheck",
+    "cache_features",
+    "check_optimizer",
+    "freeze",
+    "freeze_report",
+    "load_features",
+    "measured_step",
+    "parameter_groups",
+    "staged_unfreeze",
+    "step_costs",
+    "trainable_parameters",
+    "unfreeze",
+]

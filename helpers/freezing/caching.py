@@ -1,0 +1,187 @@
+"""Run a frozen backbone once over a data set, and train on what it puts out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data.dataloader import default_collate
+
+from .errors import FreezingError
+from .reports import MODE_MATTERS
+
+TRIED = 8  # examples that are read twice, to see whether they come out alike
+
+
+@torch.no_grad()
+def cache_features(
+    backbone: nn.Module, loader: DataLoader, folder: str | Path | None = None, *, show: bool = True
+) -> TensorDataset:
+    """What a backbone makes of each example, and its label, in the order in which the loader gives them.
+
+    A head trained on these is the head on the frozen backbone, at the price of one pass; but only if both the images
+    and the backbone are the same in every epoch, so random augmentation and active dropout are refused.
+
+    Args:
+        backbone: (N, ...) -> (N, ...), in eval mode.
+        loader: of pairs (inputs (N, ...), labels (N, ...)). It is run through once, on the backbone's device.
+        folder: write the features there and map them into memory, for what does not fit into it; else they are kept
+            in memory. `load_features` reads them again.
+        show: the progress, in one line on stdout.
+
+    Returns:
+        A TensorDataset of features and labels, on the CPU.
+
+    Raises:
+        FreezingError: a layer is in train mode whose output would then change from run to run; the backbone or the
+            data set gives something else the second time; or the loader is empty. No file is written then.
+    """
+    for name, module in backbone.named_modules():
+        if module.training and isinstance(module, MODE_MATTERS):
+            raise FreezingError(f"{name} ({type(module).__name__}) is in train mode; freeze it, or call eval() before")
+    _refuse_random_examples(loader)
+    device = next((tensor.device for tensor in itertools.chain(backbone.parameters(), backbone.buffers())), None)
+    store: _Memory | _Files = _Memory() if folder is None else _Files(Path(folder))
+    try:
+        for done, (inputs, labels) in enumerate(loader, start=1):
+            features = backbone(inputs.to(device))
+            if done == 1 and not torch.allclose(features, backbone(inputs.to(device)), equal_nan=True):
+                raise FreezingError(
+                    "the backbone gives other features the second time, so something in its forward is random; a "
+                    "functional dropout needs training=self.training"
+                )
+            store.add(features.cpu(), labels)
+            if show:
+                sys.stdout.write(f"\rfeatures: batch {done} of {_length(loader)}")
+        if show:
+            sys.stdout.write("\n")
+        return store.finished()
+    except BaseException:
+        store.abandon()
+        raise
+
+
+def load_features(folder: str | Path) -> TensorDataset:
+    """Features and labels that `cache_features` has written, mapped into memory: they are read when they are used.
+
+    Raises:
+        FreezingError: there are none, or not all of them.
+    """
+    folder = Path(folder)
+    index = folder / "features.json"
+    if not index.is_file():
+        raise FreezingError(f"{folder.name} holds no features; cache_features writes them")
+    tensors = []
+    for name, (dtype, shape) in json.loads(index.read_text()).items():
+        like, path = torch.empty(0, dtype=getattr(torch, dtype)), folder / f"{name}.bin"
+        numbers = int(np.prod(shape))
+        if not path.is_file() or path.stat().st_size != numbers * like.element_size():
+            raise FreezingError(f"{name}.bin in {folder.name} is not as long as features.json says; write it again")
+        tensors.append(torch.from_file(str(path), shared=False, size=numbers, dtype=like.dtype).reshape(shape))
+    return TensorDataset(*tensors)
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.parts: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, features: Tensor, labels: Tensor) -> None:
+        self.parts.append((features, labels))
+
+    def finished(self) -> TensorDataset:
+        if not self.parts:
+            raise FreezingError("the loader gave nothing")
+        return TensorDataset(*map(torch.cat, zip(*self.parts, strict=True)))
+
+    def abandon(self) -> None:
+        self.parts.clear()
+
+
+class _Files:
+    """Raw numbers of each kind in a file, and at the very end a word on their shapes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.shapes = folder, {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.files = {name: (folder / f"{name}.bin.part").open("wb") for name in ("features", "labels")}
+
+    def add(self, features: Tensor, labels: Tensor) -> None:
+        for name, tensor in (("features", features), ("labels", labels)):
+            dtype, (rows, *rest) = self.shapes.get(name, (tensor.dtype, (0, *tensor.shape[1:])))
+            if tensor.dtype != dtype or list(tensor.shape[1:]) != rest:
+                raise FreezingError(f"{name} of one batch are {tuple(tensor.shape[1:])}, of another {tuple(rest)}")
+            self.shapes[name] = dtype, (rows + len(tensor), *rest)
+            self.files[name].write(tensor.contiguous().view(torch.uint8).numpy().data)
+
+    def finished(self) -> TensorDataset:
+        if not self.shapes:
+            raise FreezingError("the loader gave nothing")
+        index = self.folder / "features.json"
+        index.unlink(missing_ok=True)
+        for name, file in self.files.items():
+            file.close()
+            Path(file.name).replace(self.folder / f"{name}.bin")  # what is mapped of an older one stays as it is
+        text = json.dumps({name: (str(d).removeprefix("torch."), shape) for name, (d, shape) in self.shapes.items()})
+        (part := self.folder / "features.json.part").write_text(text)
+        part.replace(index)
+        return load_features(self.folder)
+
+    def abandon(self) -> None:
+        for file in self.files.values():
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _length(loader: DataLoader) -> object:
+    try:
+        return len(loader)
+    except TypeError:  # an IterableDataset need not know
+        return "?"
+
+
+def _refuse_random_examples(loader: DataLoader) -> None:
+    """Read some examples twice. Random numbers of torch, numpy and Python that this takes are given back."""
+    before = _random_states()
+    try:
+        first = _some_examples(loader)
+        drew = not _same(before, _random_states())
+        if drew or not _same(first, _some_examples(loader)):
+            raise FreezingError(
+                f"the data set {'uses random numbers' if drew else 'gives other examples the second time'}, so what is "
+                "cached would be one draw of its augmentation for ever; cache it without, or do not cache"
+            )
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
+
+
+def _random_states() -> tuple[Any, ...]:
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+
+
+def _some_examples(loader: DataLoader) -> object:
+    dataset = loader.dataset
+    if isinstance(dataset, IterableDataset):
+        examples = list(itertools.islice(dataset, TRIED))
+    else:
+        examples = [dataset[place] for place in range(min(TRIED, len(dataset)))]
+    return (loader.collate_fn or default_collate)(examples) if examples else ()
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)

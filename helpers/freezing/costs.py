@@ -1,0 +1,99 @@
+"""What a training step costs when parts of a network are frozen: what backward still has to do, and to remember."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+MULTIPLIES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+REMEMBERS = (*MULTIPLIES, nn.modules.batchnorm._NormBase, nn.MaxPool2d)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer costs in one step.
+
+    Attributes:
+        name: as in `named_modules`.
+        forward: floating-point operations of its forward pass; a multiplication and an addition are two. 0 for norms
+            and pools, whose work is small.
+        for_weights: the same number if its weight is trained, else 0.
+        for_inputs: the same number if anything before it is trained, so that backward must pass through it; else 0.
+        kept: bytes of its input (for a pool, of the places it took, too), if either holds: backward needs them.
+    """
+
+    name: str
+    forward: int
+    for_weights: int
+    for_inputs: int
+    kept: int
+
+    @property
+    def step(self) -> int:
+        """Operations of a whole step."""
+        return self.forward + self.for_weights + self.for_inputs
+
+
+def step_costs(model: nn.Module, x: Tensor) -> list[LayerCost]:
+    """The convs, Linears, norms and pools of a network in the order in which they run, and what each costs in a step.
+
+    An estimate: it takes the layers as a chain, and counts what two branches share for both.
+
+    Args:
+        model: any network, frozen where it shall be. It is run once, as a copy.
+        x: its input.
+    """
+    costs: list[LayerCost] = []
+    trained_before = False
+
+    def note(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> None:
+        nonlocal trained_before
+        trained = any(p.requires_grad for p in layer.parameters())
+        if isinstance(layer, REMEMBERS):
+            multiplies = isinstance(layer, MULTIPLIES)
+            forward = 2 * output.numel() * math.prod(layer.weight.shape[1:]) if multiplies else 0
+            kept = given.nbytes + (0 if hasattr(layer, "weight") else 8 * output.numel())
+            needed = trained or trained_before
+            costs.append(LayerCost(name, forward, forward * trained, forward * trained_before, kept * needed))
+        trained_before = trained_before or trained
+
+    twin = copy.deepcopy(model)
+    for name, layer in twin.named_modules():
+        if not any(True for _ in layer.children()):
+            layer.register_forward_hook(lambda layer, given, output, name=name: note(name, layer, given[0], output))
+    with torch.no_grad():
+        twin(x)
+    return costs
+
+
+def measured_step(model: nn.Module, x: Tensor) -> tuple[int, int]:
+    """One step of a copy, forward and backward, as autograd really runs it.
+
+    Args:
+        model: with at least one trainable parameter.
+        x: its input.
+
+    Returns:
+        Floating-point operations as torch counts them, and bytes that the forward pass keeps for the backward pass,
+        beside parameters and buffers.
+    """
+    twin = copy.deepcopy(model)
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*twin.parameters(), *twin.buffers())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = twin(x.clone()).sum()  # a view would count with all that it is a view of
+        loss.backward()
+    return counter.get_total_flops(), sum(kept.values())
