@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from helpers import datasets, models, widgets
+from helpers.example_training import PARTS, new_training, steps
 from helpers.fcn import bilinear_kernel, init_bilinear_
 from helpers.first_conv import adapt_first_conv
 from helpers.heads import truncate
@@ -141,6 +142,22 @@ def freeze_tree() -> dict[str, float]:
     }
 
 
+def resume_bench() -> dict[str, float]:
+    """The naive recipe also trains once more what was not interrupted; what cannot be saved is to train it once."""
+    shown = widgets.ResumeBench()
+    ticks = dict.fromkeys(PARTS, True)
+
+    def both() -> None:
+        shown.draw(stop=7, **ticks)
+        list(steps(new_training()))
+
+    return {
+        "update": milliseconds(lambda: shown.draw(stop=7, **ticks), 10),
+        "naive: both trainings": milliseconds(both, 5),
+        "limit: one training": milliseconds(lambda: list(steps(new_training())), 5),
+    }
+
+
 def upsampling_bench() -> dict[str, float]:
     """The naive recipe makes a layer, and a figure with matplotlib, for each update."""
     images, _ = datasets.cifar10_sample()
@@ -170,6 +187,7 @@ INTERACTIVES = {
     "channel surgery": channel_surgery,
     "cut and graft": cut_and_graft,
     "freeze tree": freeze_tree,
+    "resume bench": resume_bench,
     "upsampling bench": upsampling_bench,
 }
 

@@ -102,6 +102,15 @@ LESSONS = (
         minutes=85,
         needs=("05",),
     ),
+    Lesson(
+        "08",
+        "08_save_and_resume.ipynb",
+        "Save and resume without losing anything",
+        "My training was killed. What must a checkpoint hold so that it goes on as if nothing had happened, and what "
+        "if the file itself is damaged?",
+        minutes=75,
+        needs=("07",),
+    ),
 )
 
 

@@ -18,7 +18,7 @@ NOTEBOOK = "07_freeze_layers.ipynb"
 
 @pytest.fixture
 def recipe() -> str:
-    return recipe_of(NOTEBOOK, "freeze")
+    return recipe_of(NOTEBOOK, "freeze_for_good")
 
 
 def trained_a_little(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -41,7 +41,7 @@ def test_the_recipe_does_what_the_helper_does(recipe, name) -> None:
     ours = copy.deepcopy(theirs)
     before = copy.deepcopy(theirs.state_dict())
     freeze(theirs, name)
-    defined(recipe, "freeze")(ours.get_submodule(name))
+    defined(recipe, "freeze_for_good")(ours.get_submodule(name))
     ours = copy.deepcopy(ours)
     after, expected = trained_a_little(ours), trained_a_little(theirs)
     assert all(torch.equal(tensor, expected[key]) for key, tensor in after.items())
@@ -57,7 +57,7 @@ def test_the_recipe_frozen_can_be_pickled(recipe) -> None:
 
     __main__.StaysInEval = namespace["StaysInEval"]
     model = resnet18(5, width=0.125)
-    namespace["freeze"](model.layer1)
+    namespace["freeze_for_good"](model.layer1)
     twin = pickle.loads(pickle.dumps(model)).train()
     assert (twin.layer1.training, twin.layer2.training) == (False, True)
 

@@ -17,6 +17,7 @@ from by_hand import grey, probabilities
 from matplotlib.image import imread
 
 from helpers import datasets, lessons, models, plots, progress, widgets
+from helpers.example_training import PARTS
 from helpers.fcn import bilinear_kernel
 from helpers.heads import MultiHead, truncate
 from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
@@ -705,6 +706,25 @@ def test_freeze_tree_leaves_the_model_alone_and_says_so_if_all_is_frozen() -> No
         shown.controls[name].value = True
     shown.measure()
     assert "All is frozen" in shown.view.value
+
+
+def test_resume_bench_draws_both_trainings_and_leaves_random_states_alone() -> None:
+    torch.manual_seed(3)
+    shown = widgets.ResumeBench()
+    state = torch.get_rng_state()
+    ticks = dict.fromkeys(PARTS, True)
+    equal = shown.draw(stop=4, **ticks)
+    assert "Interrupted after step 4, in epoch 1 of 3. Forgotten: nothing. All losses are equal" in text(equal)
+    other = shown.draw(stop=4, **ticks | {"torch": False, "python": False})
+    assert "Forgotten: torch, python. The first other loss is that of step 5." in text(other)
+    assert torch.equal(torch.get_rng_state(), state)
+    (chart,) = pictures(equal)
+    height = round((140 - 5) * (1 - shown.losses[5] / max(*shown.losses, 3.0)))
+    assert tuple(chart[height, 6 * 30][:3]) == (30, 110, 200)  # the loss of step 6, in the resumed training
+    assert tuple(chart[height - 3, 6 * 30][:3]) == (150, 150, 150)
+    height = round((140 - 5) * (1 - shown.losses[1] / max(*shown.losses, 3.0)))
+    assert tuple(chart[height, 2 * 30][:3]) == (150, 150, 150)
+    assert tuple(chart[0, 4 * 30 + 15][:3]) == (220, 60, 60)
 
 
 def bench() -> tuple[widgets.UpsamplingBench, torch.Tensor]:

@@ -24,15 +24,19 @@ LIKE_PARAMETER = {
 }
 
 
-def read(path: Path) -> Content:
+def read(path: Path, verify: bool = True) -> Content:
     """The content of a checkpoint, mapped into memory, with all fields of the right kind.
+
+    Args:
+        path: the file.
+        verify: compare the checksums.
 
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, or not what `save_checkpoint` writes.
     """
     try:
-        found = load_safely(path)
+        found = load_safely(path, verify=verify)
     except StateDictError as error:
         raise CheckpointError(
             f"{error}; nothing was changed, so an earlier checkpoint can be loaded instead"

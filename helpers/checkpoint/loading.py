@@ -47,6 +47,7 @@ def load_checkpoint(
     batches: ResumableBatches | None = None,
     generator: torch.Generator | None = None,
     restore_random: bool = True,
+    verify: bool = True,
 ) -> Checkpoint:
     """Restore what `save_checkpoint` wrote, in place, so that training goes on bit by bit as if it had never stopped.
 
@@ -64,6 +65,7 @@ def load_checkpoint(
         batches: will continue in the middle of the epoch.
         generator: the one that was given to `save_checkpoint`.
         restore_random: False leaves all random states as they are.
+        verify: compare the file's checksums. False if it was saved with checksums switched off.
 
     Returns:
         The epoch and all else that there was.
@@ -74,7 +76,7 @@ def load_checkpoint(
             the way out. Everything is as it was.
     """
     path = Path(path)
-    content = read(path)
+    content = read(path, verify)
     file, epoch = path.name, content["epoch"]
     asked = {"optimizer": optimizer, "scheduler": scheduler, "batches": batches, "generator": generator}
     try:

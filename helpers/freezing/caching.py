@@ -42,7 +42,8 @@ def cache_features(
 
     Raises:
         FreezingError: a layer is in train mode whose output would then change from run to run; the backbone or the
-            data set gives something else the second time; or the loader is empty. No file is written then.
+            data set draws random numbers, as far as that shows in the first batch and in some examples that are read
+            twice; or the loader is empty. No file is written then.
     """
     for name, module in backbone.named_modules():
         if module.training and isinstance(module, MODE_MATTERS):
@@ -52,11 +53,12 @@ def cache_features(
     store: _Memory | _Files = _Memory() if folder is None else _Files(Path(folder))
     try:
         for done, (inputs, labels) in enumerate(loader, start=1):
+            before = _random_states()
             features = backbone(inputs.to(device))
-            if done == 1 and not torch.allclose(features, backbone(inputs.to(device)), equal_nan=True):
+            if done == 1 and not _same(before, _random_states()):
                 raise FreezingError(
-                    "the backbone gives other features the second time, so something in its forward is random; a "
-                    "functional dropout needs training=self.training"
+                    "the backbone uses random numbers, so the features would be other ones each time; call eval(), and "
+                    "give a functional dropout training=self.training"
                 )
             store.add(features.cpu(), labels)
             if show:

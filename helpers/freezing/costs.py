@@ -24,7 +24,8 @@ class LayerCost:
             and pools, whose work is small.
         for_weights: the same number if its weight is trained, else 0.
         for_inputs: the same number if anything before it is trained, so that backward must pass through it; else 0.
-        kept: bytes of its input (for a pool, of the places it took, too), if either holds: backward needs them.
+        kept: bytes of its input (for a pool, of the places it took, too), if PyTorch keeps them for backward: where
+            either holds, but for Linears only where the weight is trained.
     """
 
     name: str
@@ -42,7 +43,8 @@ class LayerCost:
 def step_costs(model: nn.Module, x: Tensor) -> list[LayerCost]:
     """The convs, Linears, norms and pools of a network in the order in which they run, and what each costs in a step.
 
-    An estimate: it takes the layers as a chain, and counts what two branches share for both.
+    An estimate: it takes the layers as a chain, and counts what two branches share for both. What other kinds of
+    layers do, such as transposed convs, attention and LayerNorm, is left out.
 
     Args:
         model: any network, frozen where it shall be. It is run once, as a copy.
@@ -58,7 +60,7 @@ def step_costs(model: nn.Module, x: Tensor) -> list[LayerCost]:
             multiplies = isinstance(layer, MULTIPLIES)
             forward = 2 * output.numel() * math.prod(layer.weight.shape[1:]) if multiplies else 0
             kept = given.nbytes + (0 if hasattr(layer, "weight") else 8 * output.numel())
-            needed = trained or trained_before
+            needed = trained or (trained_before and not isinstance(layer, nn.Linear))
             costs.append(LayerCost(name, forward, forward * trained, forward * trained_before, kept * needed))
         trained_before = trained_before or trained
 
@@ -66,7 +68,7 @@ def step_costs(model: nn.Module, x: Tensor) -> list[LayerCost]:
     for name, layer in twin.named_modules():
         if not any(True for _ in layer.children()):
             layer.register_forward_hook(lambda layer, given, output, name=name: note(name, layer, given[0], output))
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         twin(x)
     return costs
 
@@ -75,7 +77,7 @@ def measured_step(model: nn.Module, x: Tensor) -> tuple[int, int]:
     """One step of a copy, forward and backward, as autograd really runs it.
 
     Args:
-        model: with at least one trainable parameter.
+        model: with at least one trainable parameter, and one tensor as its output.
         x: its input.
 
     Returns:

@@ -37,14 +37,16 @@ def freeze(model: nn.Module, *names: str) -> list[str]:
             parameter.requires_grad_(False)
             parameter.grad = None
         for inner in module.modules():
-            keep_in_eval_(inner)
+            if not (isinstance(inner, nn.RNNBase) and not inner.dropout):  # cuDNN's have no backward pass in eval mode
+                keep_in_eval_(inner)
     return list(found)
 
 
 def unfreeze(model: nn.Module, *names: str) -> list[str]:
     """Let modules be trained again, with all that is inside them, in place.
 
-    They are in train mode at once if the model is in train mode; else they follow its next `train()`.
+    Parameters that took no gradient before they were frozen do so now, too. The modules take the mode of the model at
+    once; if all of it is frozen, they follow its next `train()`.
 
     Args:
         model: any network.
@@ -63,7 +65,8 @@ def unfreeze(model: nn.Module, *names: str) -> list[str]:
                 parameter.requires_grad_()
         for inner in module.modules():
             release_(inner)
-        module.train(any(part.training for part in model.modules() if not stays_in_eval(part)))
+        if not stays_in_eval(model):
+            module.train(model.training)
     return list(found)
 
 
@@ -73,7 +76,7 @@ def modules_named(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module
     Raises:
         FreezingError: a name is that of no module.
     """
-    have = dict(model.named_modules())
+    have = dict(model.named_modules(remove_duplicate=False))
     if not names:
         return {"": model}
     meant: set[str] = set()
@@ -91,7 +94,8 @@ def _unknown(model: nn.Module, name: str, have: list[str]) -> str:
         return f"name modules by their names, not by {name!r}"
     if name in dict(model.named_parameters()):
         module = name.rpartition(".")[0]
-        return f"{name} is a parameter; name its module {module!r}, or set requires_grad_ of this parameter by hand"
+        way_out = f"name its module {module!r}, or " * bool(module) + "set requires_grad_ of this parameter by hand"
+        return f"{name} is a parameter; {way_out}"
     close = difflib.get_close_matches(name, have, n=3) or [name for name, _ in model.named_children()][:8]
     return f"{type(model).__name__} has no module {name!r}; there are {', '.join(map(repr, close))}"
 
@@ -111,9 +115,9 @@ def staged_unfreeze(
 
     Args:
         model: partly frozen by `freeze`.
-        optimizer: gets a new group for what is unfrozen. A scheduler that works from the current rates goes on with
-            it (StepLR, LinearLR, CosineAnnealingLR); one that knew the number of groups at its start does not
-            (LambdaLR, OneCycleLR).
+        optimizer: gets a new group for what is unfrozen and not in it, with its own options otherwise. A scheduler
+            that works from the current rates goes on with it (StepLR, LinearLR, CosineAnnealingLR); one that knew the
+            number of groups at its start does not (LambdaLR, OneCycleLR, CosineAnnealingWarmRestarts, SequentialLR).
         stages: number of an epoch -> what to unfreeze when it is over; names as `freeze` takes them.
         lr: of the new group; by default that of the optimizer's first group at that time.
 
@@ -131,9 +135,12 @@ def staged_unfreeze(
         if epoch not in wanted:
             return
         unfreeze(model, *wanted[epoch])
+        first = optimizer.param_groups[0]
         held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-        new = [parameter for parameter in trainable_parameters(model) if parameter not in held]
+        meant = {p for module in modules_named(model, wanted[epoch]).values() for p in module.parameters()}
+        new = [(name, p) for name, p in model.named_parameters() if p in meant and p.requires_grad and p not in held]
         if new:
-            optimizer.add_param_group({"params": new, "lr": optimizer.param_groups[0]["lr"] if lr is None else lr})
+            parameters = new if "param_names" in first else [p for _, p in new]
+            optimizer.add_param_group({"params": parameters, "lr": first["lr"] if lr is None else lr})
 
     return after_epoch

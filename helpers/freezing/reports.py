@@ -23,7 +23,7 @@ class Row:
         trainable: those that take a gradient.
         mode: "train" or "eval", "eval for good" if it is frozen, "both" if its layers differ.
         held: parameters (numbers in them) that the optimizer has; None if no optimizer was given.
-        drifts: whether BatchNorm in it is in train mode, though it has no parameter that is trained.
+        drifts: whether BatchNorm in it is in train mode, though its scale and shift are frozen.
     """
 
     name: str
@@ -42,7 +42,7 @@ class FreezeReport:
 
     @property
     def drifting(self) -> list[str]:
-        """Modules whose BatchNorm statistics move though their parameters are frozen."""
+        """Modules whose BatchNorm statistics move though its scale and shift are frozen."""
         return [row.name for row in self.rows if row.drifts]
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class FreezeReport:
             numbers = f"{parameters:>{widths[1]}}  {trainable:>{widths[2]}}"
             text.append(f"{name:<{widths[0]}}  {numbers}  {mode:<{widths[3]}}  {held}".rstrip())
         if self.drifting:
-            text.append(f"BatchNorm statistics move though all else is frozen: {', '.join(self.drifting)}")
+            text.append(f"BatchNorm statistics move though scale and shift are frozen: {', '.join(self.drifting)}")
         return "\n".join(text)
 
     __repr__ = __str__
@@ -99,7 +99,7 @@ def freeze_report(
 def _row(name: str, modules: list[nn.Module], own: list[nn.Parameter], held: set[int] | None) -> Row:
     modes = {"train" if m.training else "eval for good" if stays_in_eval(m) else "eval" for m in modules}
     norms = (m for m in modules if isinstance(m, nn.modules.batchnorm._NormBase) and m.training)
-    drifts = any(m.track_running_stats and not any(p.requires_grad for p in m.parameters()) for m in norms)
+    drifts = any(m.track_running_stats and m.affine and not m.weight.requires_grad for m in norms)
     return Row(
         name,
         sum(p.numel() for p in own),
@@ -116,7 +116,7 @@ class OptimizerCheck:
 
     Attributes:
         held: names of frozen parameters that the optimizer holds.
-        moving: those of them that have a gradient left, and so move at the next step.
+        moving: those of them that have a gradient left, by which a step moves them unless it is set to None before.
         left_out: names of trainable parameters that it does not hold.
         strangers: how many parameters it holds that are none of the model's.
     """
@@ -133,7 +133,8 @@ class OptimizerCheck:
     def __str__(self) -> str:
         said = []
         if self.held:
-            moves = f"; {_few(self.moving)} will move at the next step, by gradients that are left" * bool(self.moving)
+            left = f"; with gradients left, of which even zeros let a step move them: {_few(self.moving)}"
+            moves = left * bool(self.moving)
             said.append(f"frozen, but held by the optimizer: {_few(self.held)}{moves}")
         if self.left_out:
             said.append(f"trainable, but not in the optimizer, so never trained: {_few(self.left_out)}")

@@ -7,6 +7,7 @@ from .freeze_tree import FreezeTree
 from .key_matcher import KeyMatcher, make_student_and_teacher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
+from .resume_bench import ResumeBench
 from .upsampling_bench import UpsamplingBench
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "KeyMatcher",
     "LessonMap",
     "NetworkExplorer",
+    "ResumeBench",
     "UpsamplingBench",
     "make_patients",
     "make_student_and_teacher",

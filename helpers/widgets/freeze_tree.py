@@ -49,14 +49,20 @@ class FreezeTree(Interactive):
         costs = step_costs(model, self.x)
         rows = []
         for name in self.modules:
-            own = [cost for cost in costs if f"{cost.name}.".startswith(f"{name}.")]
+            own = [cost for cost in costs if self._ticked(cost.name) == name]
             walks = any(cost.for_inputs for cost in own)
             way = "for its weights" * (not ticked[name]) + " and on to what is before" * (not ticked[name] and walks)
             way = way or ("only passed through" if walks else "not reached")
             kept = sum(cost.kept for cost in own)
             rows.append((name, f"{self.sizes[name]:,}", "frozen" if ticked[name] else "trained", way, _megabytes(kept)))
+        between = sum(cost.kept for cost in costs) - sum(cost.kept for cost in costs if self._ticked(cost.name))
+        rows.append(("(between them)", "", "", "", _megabytes(between)))
         head = ("module", "parameters", "", "gradients are computed", "kept for backward")
         return table(head, rows) + self._said(chosen, sum(c.step for c in costs), sum(c.kept for c in costs), model)
+
+    def _ticked(self, layer: str) -> str | None:
+        """The module that can be ticked in which a layer is, if any."""
+        return next((name for name in self.modules if f"{layer}.".startswith(f"{name}.")), None)
 
     def measure(self, _button: object = None) -> None:
         """Add to what is shown how long a step takes now, and how long if all is trained."""
