@@ -94,7 +94,7 @@ def test_what_the_lesson_says_can_be_forgotten(peace) -> None:
 def test_the_program_is_killed_again_and_again_and_ends_as_in_peace(tmp_path, peace) -> None:
     path, log = tmp_path / "run.pt", tmp_path / "losses.txt"
     command = [sys.executable, "-m", "helpers.example_training", path, log]
-    for lines in (3, 9):
+    for lines in (2, 6):
         child = subprocess.Popen(command, cwd=Path(__file__).parents[1])
         while child.poll() is None and (not log.exists() or log.read_text().count("\n") < lines):
             time.sleep(0.001)

@@ -47,7 +47,8 @@ class ResumeBench(Interactive):
         epoch = (stop - 1) * EPOCHS // STEPS + 1
         said = f"Interrupted after step {stop}, in epoch {epoch} of {EPOCHS}. Forgotten: {forgotten}. "
         chart = picture(_chart(self.losses, stop, losses), "losses, uninterrupted in grey and resumed in blue")
-        return f"{chart}<p>{said}{self._difference(stop, losses, weights)}</p>"
+        legend = "<p>Loss of each step: grey in peace, blue resumed; red is the interrupt.</p>"
+        return f"{chart}{legend}<p>{said}{self._difference(stop, losses, weights)}</p>"
 
     def _difference(self, stop: int, losses: list[float], weights: Tensor) -> str:
         wanted = self.losses[stop:]
