@@ -64,7 +64,7 @@ def test_the_comments_of_the_recipe_work_when_uncommented(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     replace = {'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()"}
     made = run_usage(recipe_of(NOTEBOOK, "save"), replace, resnet18=torchvision.models.resnet18)
-    assert sorted(made["content"]) == ["model", "optimizer", "torch"]
+    assert sorted(made["content"]) == ["epoch", "model", "optimizer", "scheduler", "torch"]
     assert (tmp_path / "run.pt").is_file()
 
 

@@ -160,7 +160,8 @@ def damages(saved: State) -> dict[str, tuple[Callable[[bytes], bytes], str]]:
         place = data.index(weight) + len(weight) // 2
         return data[:place] + bytes([data[place] ^ 0b100]) + data[place + 1 :]
 
-    unnoticed = "torch.load does not look at the checksums; testzip() raises nothing, it returns the name: compare it."
+    unnoticed = "torch.load does not look at the checksums; testzip() raises nothing, it returns the name, or None: "
+    unnoticed += "raise yourself unless it is None."
     return {
         "for a file with one wrong bit in 'conv.weight'": (flip, unnoticed),
         "for a file of which only the first half is there": (lambda data: data[: len(data) // 2], "it is cut short."),
