@@ -66,4 +66,4 @@ def test_the_lesson_runs_on_torchvisions_network(tmp_path, monkeypatch) -> None:
     printed = printed_with_real(NOTEBOOK)
     assert "Linear(in_features=25088, out_features=4096, bias=True) -> Conv2d(512, 4096, kernel_size=(7, 7)" in printed
     assert "19 cut:" in printed
-    assert printed.count("of pixels, IoU") == 5
+    assert printed.count("of pixels, IoU") == 7
