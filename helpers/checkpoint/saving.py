@@ -105,6 +105,8 @@ def _write(content: dict[str, Any], target: Path, seconds: list[Path]) -> None:
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())
+                if hasattr(os, "posix_fadvise"):  # nobody reads it soon; its memory is for the next save to use again
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         except (OSError, RuntimeError) as error:  # torch hides a full disk behind an error of its own
             reason = next((cause for cause in (error.__context__, error) if isinstance(cause, OSError)), error)
             raise CheckpointError(
