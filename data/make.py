@@ -1,6 +1,6 @@
 """Make the files in this folder: the networks in all their forms, and the samples of images.
 
-    python data/make.py --vgg16 A.pth --resnet18 B.pth --cifar10 FOLDER --fashion-mnist FOLDER
+    python data/make.py --vgg16 A.pth --resnet18 B.pth --wren C.pth --cifar10 FOLDER --fashion-mnist FOLDER
 
 Only what is named is made. The networks come from `data/train.py`, the folder of CIFAR-10 is one that
 `data/cifar10.py` reads, and the one of Fashion-MNIST holds the four `*-ubyte.gz` files, as Debian's package
@@ -15,6 +15,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 import torch
 from cifar10 import load_cifar10
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from helpers.datasets import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD
 from helpers.matconvnet import Layer, linear_to_conv, save_matconvnet
 from helpers.models import VGG, resnet18, vgg16
+from helpers.wren import BLOCKS, Wren
 
 DATA = Path(__file__).resolve().parent
 RESNET_WIDTH = 0.3125
@@ -96,6 +98,71 @@ def write_resnet18(state: dict[str, Tensor]) -> None:
     torch.save(state, DATA / "resnet18_thin.pth")
 
 
+def write_wren(state: dict[str, Tensor]) -> None:
+    """Wren's two files, as two people would have left them. Their classes are in another order than CIFAR-10's."""
+    classes = sorted(CIFAR10_CLASSES, key=lambda name: name[::-1])
+    rows = [CIFAR10_CLASSES.index(name) for name in classes]
+    state = state | {key: state[key][rows] for key in ("score.weight", "score.bias")}
+    # half the digits are enough for kernels, and compress to two thirds
+    state = {key: tensor.half().float() if tensor.ndim == 4 else tensor for key, tensor in state.items()}
+    model = Wren().eval()
+    model.load_state_dict(state)
+    write_wren_mat(model, classes)
+    write_wren_ckpt(model, classes)
+
+
+def write_wren_mat(model: Wren, classes: list[str]) -> None:
+    """As a MatConvNet training saves it: under `net`, with `meta`; it takes 0-255 minus `averageImage`."""
+    layers = []
+    for number, name in enumerate(BLOCKS, start=1):
+        conv, norm, _ = model.get_submodule(name)
+        kernel = conv.weight.detach().double() / (255 * 0.25 if number == 1 else 1)
+        stride, pad = np.array([conv.stride], dtype=float), np.array([conv.padding * 2], dtype=float)
+        sigma = (norm.running_var.double() + norm.eps).sqrt()
+        moments = torch.stack([norm.running_mean.double(), sigma], dim=1)
+        layers.append(_struct_of(f"c{number}", "conv", [kernel.permute(2, 3, 1, 0)], stride=stride, pad=pad))
+        layers.append(_struct_of(f"n{number}", "bnorm", [norm.weight, norm.bias, moments], epsilon=norm.eps))
+        layers.append(_struct_of(f"r{number}", "relu", []))
+        if name in ("stem", "cross"):
+            window = {"method": "max", "pool": [[3.0, 3.0]], "stride": [[2.0, 2.0]], "pad": [[1.0, 1.0, 1.0, 1.0]]}
+            layers.append(_struct_of(f"p{number}", "pool", [], **window))
+    layers.append(_struct_of("score", "conv", [model.score.weight.permute(2, 3, 1, 0), model.score.bias]))
+    layers.append(_struct_of("mean", "pool", [], method="avg", pool=[[8.0, 8.0]]))
+    normalization = {"imageSize": [[64.0, 64.0, 3.0]], "averageImage": [[[127.5] * 3]], "interpolation": "bilinear"}
+    meta = {"classes": {"name": _cell_of(classes)}, "normalization": normalization}
+    scipy.io.savemat(DATA / "wren.mat", {"net": {"layers": _cell_of(layers), "meta": meta}}, do_compression=True)
+
+
+def write_wren_ckpt(model: Wren, classes: list[str]) -> None:
+    """As a training on several GPUs left it: nested, prefixed, and with the last two blocks the other way round.
+
+    Whoever wrote it kept convs and norms in lists, and inserted `refine` when `settle` was there already.
+    """
+    weights = {}
+    for number, name in enumerate((*BLOCKS[:4], "settle", "refine")):
+        conv, norm, _ = model.get_submodule(name)
+        weights[f"module.convs.{number}.weight"] = conv.weight.detach()
+        weights |= {f"module.norms.{number}.{key}": tensor for key, tensor in norm.state_dict().items()}
+    weights |= {f"module.classify.{key}": tensor for key, tensor in model.score.state_dict().items()}
+    weights = dict(sorted(weights.items()))
+    info = {"mean": [0.5] * 3, "std": [0.25] * 3, "range": [0, 1], "order": "RGB", "size": 64}
+    content = {"epoch": 16, "classes": classes, "input": info, "nets": {"student": {"weights": weights}}}
+    torch.save(content, DATA / "wren.ckpt")
+
+
+def _struct_of(name: str, kind: str, weights: list[Tensor], **options: object) -> dict[str, object]:
+    arrays = [np.asfortranarray(tensor.detach().numpy(), dtype=np.float32) for tensor in weights]
+    return {"name": name, "type": kind, "weights": _cell_of(arrays)} | options
+
+
+def _cell_of(values: list) -> NDArray:
+    """A 1xN cell (0x0 if empty); arrays in it stay what they are."""
+    cell = np.empty((1, len(values)) if values else (0, 0), dtype=object)
+    for i, value in enumerate(values):
+        cell[0, i] = value
+    return cell
+
+
 def write_cifar10(folder: Path) -> None:
     images, labels = load_cifar10(folder, train=False)
     chosen = balanced(labels, 50)
@@ -114,13 +181,15 @@ def write_fashion_mnist(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("vgg16", "resnet18", "cifar10", "fashion-mnist"):
+    for name in ("vgg16", "resnet18", "wren", "cifar10", "fashion-mnist"):
         parser.add_argument(f"--{name}", type=Path)
     args = parser.parse_args()
     if args.vgg16:
         write_vgg16(torch.load(args.vgg16))
     if args.resnet18:
         write_resnet18(torch.load(args.resnet18))
+    if args.wren:
+        write_wren(torch.load(args.wren))
     if args.cifar10:
         write_cifar10(args.cifar10)
     if args.fashion_mnist:

