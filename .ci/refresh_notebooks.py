@@ -1,10 +1,13 @@
 """Run notebooks from top to bottom and store their outputs, as `make test` will compare them.
 
+Some of their pictures are shown in README.md, too: these are written to notebooks/pictures.
+
 usage: python .ci/refresh_notebooks.py [NOTEBOOK ...]     (all of notebooks/ if none is named)
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import sys
@@ -16,6 +19,12 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PICTURES = {  # notebook -> name in notebooks/pictures -> part of the source of the cell that draws it
+    "01_load_matconvnet.ipynb": {"predictions.png": "plots.show_predictions("},
+    "03_load_partial_state_dict.ipynb": {"pairs.png": "plots.show_pairs("},
+    "06_initialize_fcn_upsampling.ipynb": {"masks.png": '"8s, random"'},
+    "08_save_and_resume.ipynb": {"resumed.png": "plots.show_curves("},
+}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -41,6 +50,18 @@ def refresh(path: Path) -> None:
         output.get("data", {}).pop(WIDGET, None)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
+    for name, pixels in pictures(notebook, PICTURES.get(path.name, {}) if "solutions" not in path.parts else {}):
+        (ROOT / "notebooks/pictures" / name).write_bytes(pixels)
+
+
+def pictures(notebook: NotebookNode, wanted: dict[str, str]) -> list[tuple[str, bytes]]:
+    """Names and PNGs of the first picture that each of the wanted cells draws."""
+    found = []
+    for name, part in wanted.items():
+        cell = next(cell for cell in notebook.cells if cell.cell_type == "code" and part in cell.source)
+        drawn = next(output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+        found.append((name, base64.b64decode(drawn)))
+    return found
 
 
 def shorten(error: NotebookNode) -> None:

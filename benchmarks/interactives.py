@@ -29,6 +29,8 @@ from helpers.state_dict.matching import renamed
 from helpers.widgets.channel_surgery import EXTRA_GREY
 from helpers.widgets.cut_and_graft import TWO
 from helpers.widgets.network_explorer import ARRANGEMENTS, rearranged
+from helpers.widgets.two_files import CIFAR10, NUMBERED, UNIT
+from helpers.wren import Wren, prepare
 
 BUDGET_MS = 200
 
@@ -180,6 +182,26 @@ def upsampling_bench() -> dict[str, float]:
     }
 
 
+def two_files() -> dict[str, float]:
+    """The naive recipe reads both files again for each update; what cannot be saved is to run the network once."""
+    images, labels = datasets.cifar10_sample()
+    images, labels = images[::5], labels[::5]
+
+    def build() -> widgets.TwoFiles:
+        checkpoint = torch.load(datasets.DATA / "wren.ckpt")
+        network = load_matconvnet(datasets.DATA / "wren.mat")
+        weights = checkpoint["nets"]["student"]["weights"]
+        return widgets.TwoFiles(network, weights, checkpoint["classes"], images, labels)
+
+    shown, model, inputs = build(), Wren().eval(), prepare(images, 64)
+    with torch.no_grad():
+        return {
+            "update": milliseconds(lambda: shown.draw(NUMBERED, NUMBERED, UNIT, CIFAR10), 10),
+            "naive: both files again": milliseconds(build, 5),
+            "limit: the network": milliseconds(lambda: model(inputs), 10),
+        }
+
+
 INTERACTIVES = {
     "network explorer": network_explorer,
     "map of the lessons": lesson_map,
@@ -188,6 +210,7 @@ INTERACTIVES = {
     "cut and graft": cut_and_graft,
     "freeze tree": freeze_tree,
     "resume bench": resume_bench,
+    "two files": two_files,
     "upsampling bench": upsampling_bench,
 }
 

@@ -111,6 +111,15 @@ LESSONS = (
         minutes=75,
         needs=("07",),
     ),
+    Lesson(
+        "09",
+        "09_capstone.ipynb",
+        "Move in a network you have not met",
+        "Nobody can explain this network to me any more, I have sixty pictures, and my camera has four channels. Can I "
+        "make it work, and prove it?",
+        minutes=120,
+        needs=("06", "08"),
+    ),
 )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import wren_by_hand
 from by_hand import grey, probabilities
 from matplotlib.image import imread
 
@@ -279,7 +280,7 @@ def test_names_are_escaped() -> None:
     assert "&lt;k&gt; &lt;v&gt;" in layer_html(conv, WANTED)
 
 
-MINUTES = sum(lesson.minutes for lesson in lessons.LESSONS)
+HOURS = round(sum(lesson.minutes for lesson in lessons.LESSONS) / 60)
 EXERCISES = sum(len(lesson.exercises) for lesson in lessons.LESSONS)
 
 
@@ -289,13 +290,13 @@ def test_the_map_lists_all_lessons_with_what_is_passed() -> None:
         assert f"{lesson.number} {lesson.title}\n{lesson.question}\n{lesson.minutes}\n" in said
     assert "\n\u25cb\xa00.1\n" in said
     assert "\u25cb\xa01.1 \u2713\xa01.2 \u25cb\xa01.3 \u2713\xa01.4" in said
-    assert f"2 of {EXERCISES} exercises are passed; {MINUTES} minutes in lessons not finished." in said
+    assert f"2 of {EXERCISES} exercises passed; about {HOURS} hours of lessons left." in said
 
 
 def test_the_map_shows_the_way_to_a_lesson_and_what_is_left_of_it() -> None:
     assert "Load a MatConvNet" not in map_html("00", set())
-    assert "1 of 1 exercises are passed; 0 minutes" in map_html("00", {"0.1"})
-    assert "1 of 5 exercises are passed; 90 minutes" in map_html("01", {"0.1"})
+    assert "1 of 1 exercises passed; 0 minutes of lessons left" in map_html("00", {"0.1"})
+    assert "1 of 5 exercises passed; 90 minutes of lessons left" in map_html("01", {"0.1"})
 
 
 def test_bars_are_as_long_as_the_share_that_is_passed() -> None:
@@ -447,6 +448,8 @@ def test_the_clinic_shows_keys_first_and_the_diagnosis_when_asked() -> None:
     assert "in front" not in said
     shown.controls["diagnosis"].value = True
     said = text(shown.view.value)
+    assert "\n\u2717 epoch = 3\n\u2717 state_dict:\n\u2717 \u2003module.conv.weight (4, 3, 2, 5)\n" in said
+    assert "\n\u2717 conv.weight (4, 3, 2, 5)\n\u2717 conv.bias (4,)\n\u2717 head.weight (7, 6)\n" in said
     assert "The tensors lie one level deeper, under 'state_dict'." in said
     assert "The names in the checkpoint have 'module.' in front." in said
     drawn = []
@@ -455,6 +458,15 @@ def test_the_clinic_shows_keys_first_and_the_diagnosis_when_asked() -> None:
     assert len(drawn) == 1  # the diagnosis of the next one never shows by itself
     assert not shown.controls["diagnosis"].value
     assert "It loads" not in text(shown.view.value)
+
+
+def test_the_clinic_marks_what_has_no_partner_of_its_name_and_shape() -> None:
+    model = Small()
+    checkpoint = model.state_dict() | {"head.weight": torch.zeros(6, 7), "<extra>": torch.zeros(2)}
+    drawn = widgets.CheckpointClinic(model, {"a": checkpoint}).draw(checkpoint="a", diagnosis=True)
+    marked = [html.unescape(line) for line in re.findall("<b>(.*?)</b>", drawn)]
+    assert marked == ["\u2717 head.weight (6, 7)", "\u2717 <extra> (2,)", "\u2717 head.weight (7, 6)"]
+    assert "<b>" not in widgets.CheckpointClinic(model, {"a": checkpoint}).view.value
 
 
 def test_the_lines_of_the_clinic_load_the_checkpoint() -> None:
@@ -828,3 +840,72 @@ def test_upsampling_bench_draws_whatever_its_controls_allow() -> None:
             assert "pixels become" in shown.draw(size=size, stride=stride, padding=padding, start=start)
     with pytest.raises(ValueError, match="larger than 12x12, not \\(12, 20\\)"):
         widgets.UpsamplingBench(torch.zeros(3, 12, 20, dtype=torch.uint8))
+
+
+OWN, FILE = "the checkpoint's mean and std", "the file's order"
+
+
+@pytest.fixture(scope="module")
+def two_files() -> widgets.TwoFiles:
+    images, labels = datasets.cifar10_sample()
+    network = load_matconvnet(datasets.DATA / "wren.mat")
+    checkpoint = torch.load(datasets.DATA / "wren.ckpt")
+    weights = checkpoint["nets"]["student"]["weights"]
+    return widgets.TwoFiles(network, weights, checkpoint["classes"], images[::10], labels[::10])
+
+
+def said_of_blocks(drawn: str) -> dict[str, str]:
+    """Block -> what is said of its output."""
+    lines = text(drawn).splitlines()
+    return {block: lines[lines.index(block) + 1] for block in wren_by_hand.BLOCKS}
+
+
+@pytest.mark.parametrize(
+    ("convs", "norms", "scale", "first"),
+    [
+        ("as numbered", "as numbered", OWN, "refine"),
+        ("the last two exchanged", "as numbered", OWN, "refine"),
+        ("as numbered", "the last two exchanged", OWN, "refine"),
+        ("the last two exchanged", "the last two exchanged", "0 to 1", "stem"),
+        ("the last two exchanged", "the last two exchanged", "0 to 255", "stem"),
+    ],
+)
+def test_two_files_shows_where_they_part(two_files, convs, norms, scale, first) -> None:
+    orders = {"as numbered": wren_by_hand.FORWARD, "the last two exchanged": wren_by_hand.EXCHANGED}
+    x = wren_by_hand.pixels(10)
+    scaled = {OWN: (x / 255 - 0.5) / 0.25, "0 to 1": x / 255, "0 to 255": x}[scale]
+    found, answers = wren_by_hand.from_checkpoint(scaled, orders[convs], orders[norms])
+    expected, _ = wren_by_hand.from_mat(x)
+    drawn = two_files.draw(convs=convs, norms=norms, scale=scale, names=FILE)
+    said = said_of_blocks(drawn)
+    for block, far in zip(wren_by_hand.BLOCKS, wren_by_hand.apart(found, expected), strict=True):
+        if far < 1e-4:
+            assert said[block] == "equal"
+        elif far < 9.9:
+            assert abs(int(said[block].removesuffix("% apart")) - 100 * far) <= 1
+        else:
+            assert said[block] == "more than 1,000% apart"
+    right = wren_by_hand.share_right(answers, wren_by_hand.CHECKPOINT["classes"], 10)
+    assert f"The two networks part at {first}. Of 50 images, {right:.0%} get their right name." in text(drawn)
+
+
+def test_two_files_agree_when_all_is_read_as_it_should_be(two_files) -> None:
+    right = {"convs": "the last two exchanged", "norms": "the last two exchanged", "scale": OWN}
+    drawn = two_files.draw(**right, names=FILE)
+    assert set(said_of_blocks(drawn).values()) == {"equal"}
+    share = int(re.findall(r"The two networks agree in all blocks. Of 50 images, (\d+)%", text(drawn))[0])
+    assert share > 75
+    misread = text(two_files.draw(**right, names="CIFAR-10's order"))
+    assert "agree in all blocks" in misread
+    assert int(re.findall(r"Of 50 images, (\d+)%", misread)[0]) < 20
+
+
+def test_two_files_tells_imagenets_numbers_from_its_own(two_files) -> None:
+    options = {"convs": "the last two exchanged", "norms": "the last two exchanged", "names": FILE}
+    said = said_of_blocks(two_files.draw(**options, scale="ImageNet's mean and std"))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (datasets.IMAGENET_MEAN, datasets.IMAGENET_STD))
+    x = wren_by_hand.pixels(10)
+    orders = wren_by_hand.EXCHANGED, wren_by_hand.EXCHANGED
+    found, _ = wren_by_hand.from_checkpoint((x / 255 - mean) / std, *orders)
+    far = wren_by_hand.apart(found, wren_by_hand.from_mat(x)[0])
+    assert abs(int(said["stem"].removesuffix("% apart")) - 100 * far[0]) <= 1

@@ -78,7 +78,7 @@ def call(
     if answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
         raise NotAttempted
     if answer is None:
-        if _is_stub(function):
+        if is_stub(function):
             raise NotAttempted
         if case:
             raise NotYet(f"{case}, your function returns None.\nLikely cause: the `return` is missing, or not reached.")
@@ -179,6 +179,11 @@ def pair(got: Any, what: str) -> tuple[Any, Any]:
     return got[0], got[1]
 
 
+def is_stub(function: Callable) -> bool:
+    """Whether it does nothing at all: it is compiled to three instructions or fewer, which return None."""
+    return hasattr(function, "__code__") and len(list(dis.get_instructions(function))) <= 3
+
+
 def _same(a: Any, b: Any, atol: float = 1e-5) -> bool:
     if isinstance(a, nn.Module) and isinstance(b, nn.Module):
         return _same(a.state_dict(), b.state_dict())
@@ -195,11 +200,6 @@ def _same(a: Any, b: Any, atol: float = 1e-5) -> bool:
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
         return len(a) == len(b) and all(map(_same, a, b))
     return type(a) is type(b) and bool(a == b)
-
-
-def _is_stub(function: Callable) -> bool:
-    """Whether it does nothing at all: it is compiled to three instructions or fewer, which return None."""
-    return hasattr(function, "__code__") and len(list(dis.get_instructions(function))) <= 3
 
 
 def _line(error: BaseException) -> str:

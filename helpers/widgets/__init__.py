@@ -8,6 +8,7 @@ from .key_matcher import KeyMatcher, make_student_and_teacher
 from .lesson_map import LessonMap
 from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
 from .resume_bench import ResumeBench
+from .two_files import TwoFiles
 from .upsampling_bench import UpsamplingBench
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LessonMap",
     "NetworkExplorer",
     "ResumeBench",
+    "TwoFiles",
     "UpsamplingBench",
     "make_patients",
     "make_student_and_teacher",

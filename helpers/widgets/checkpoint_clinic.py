@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import ipywidgets
@@ -10,6 +10,18 @@ from torch import Tensor, nn
 
 from ..state_dict import explain
 from .interactive import Interactive, table
+
+MARK = "\u2717"
+KEYS = "keys of the checkpoint and of the model"
+BOX = "max-height: 24em; overflow: auto; border: 1px solid var(--jp-border-color2, #bdbdbd); padding: 0 1em"
+# What Python cannot set: the heads of the lists stay where they are while the lists scroll, and the first line with a
+# mark is in sight.
+FOR_BROWSERS = f"""<style onload="
+    const box = this.closest('[role=region]'), first = box.querySelector('b') ?? box
+    box.scrollTop = first.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 2
+">
+    [aria-label="{KEYS}"] thead {{ position: sticky; top: 0; background: var(--jp-layout-color0, white) }}
+</style>"""
 
 
 class CheckpointClinic(Interactive):
@@ -39,14 +51,13 @@ class CheckpointClinic(Interactive):
 
     def draw(self, checkpoint: str, diagnosis: bool) -> str:
         """Its keys beside those of the model, and what `explain` says if `diagnosis`."""
-        found = self.checkpoints[checkpoint]
-        columns = scrolling(contents(found)), scrolling(contents(self.model.state_dict()))
-        drawn = table(("the checkpoint has", "the model has"), [columns])
+        theirs, ours = contents(self.checkpoints[checkpoint]), contents(self.model.state_dict())
         if not diagnosis:
-            return drawn
-        explanation = explain(self.model, found)
+            return scrolling([escape(line) for line in theirs], [escape(line) for line in ours])
+        explanation = explain(self.model, self.checkpoints[checkpoint])
         causes = "".join(f"<li>{escape(cause)}</li>" for cause in explanation.causes)
-        return f"{drawn}<ul>{causes}</ul><pre>{escape(explanation.fix)}</pre>"
+        said = f"<p>{MARK} has no partner of its name and shape.</p><ul>{causes}</ul>"
+        return f"{scrolling(marked(theirs, ours), marked(ours, theirs))}{said}<pre>{escape(explanation.fix)}</pre>"
 
 
 def contents(mapping: Mapping[str, object]) -> list[str]:
@@ -62,10 +73,15 @@ def contents(mapping: Mapping[str, object]) -> list[str]:
     return lines
 
 
-def scrolling(lines: list[str]) -> str:
-    """Lines in a box that scrolls, by keyboard, too."""
-    box = "max-height: 9em; overflow: auto; padding-right: 1em"
-    return f'<div tabindex="0" role="region" aria-label="keys" style="{box}">{"<br>".join(map(escape, lines))}</div>'
+def marked(lines: Sequence[str], others: Sequence[str]) -> list[str]:
+    """HTML of lines; those that are not among `others` are bold and have a mark."""
+    return [escape(line) if line in others else f"<b>{MARK} {escape(line)}</b>" for line in lines]
+
+
+def scrolling(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Lines of the checkpoint and of the model, HTML already, in one box that scrolls, by keyboard, too."""
+    lists = table(("the checkpoint has", "the model has"), [("<br>".join(theirs), "<br>".join(ours))])
+    return f'<div tabindex="0" role="region" aria-label="{KEYS}" style="{BOX}">{FOR_BROWSERS}{lists}</div>'
 
 
 def make_patients(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, object]]:

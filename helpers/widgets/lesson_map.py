@@ -66,8 +66,12 @@ def map_html(goal: str, passed: AbstractSet[str]) -> str:
     exercises = [number for lesson in way for number in lesson.exercises]
     done = sum(number in passed for number in exercises)
     return table(("lesson", "the question it answers", "minutes", "builds on", "exercises"), rows) + (
-        f"<p>{done} of {len(exercises)} exercises are passed; {minutes} minutes in lessons not finished.</p>"
+        f"<p>{done} of {len(exercises)} exercises passed; {_time(minutes)} of lessons left.</p>"
     )
+
+
+def _time(minutes: int) -> str:
+    return f"{minutes} minutes" if minutes < 120 else f"about {minutes / 60:.0f} hours"
 
 
 def _row(lesson: Lesson, passed: AbstractSet[str]) -> tuple[str, ...]:
