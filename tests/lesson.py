@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from helpers.exercises import check
@@ -44,10 +45,32 @@ def outcome(exercise: str, answer: Any) -> tuple[str, str]:
     return feedback.kind, feedback.text
 
 
-def printed_with_real(notebook: str) -> str:
-    """What a lesson prints when its switch REAL is set."""
+def mistakes(named: dict[str, dict[str, tuple[Any, str]]]) -> list[Any]:
+    """For parametrize: exercise, wrong answer, cause that its check must name; from exercise -> name -> the two."""
+    return [
+        pytest.param(exercise, answer, cause, id=f"{exercise} {name}")
+        for exercise, wrong in named.items()
+        for name, (answer, cause) in wrong.items()
+    ]
+
+
+def expect_passed(exercise: str, answer: Any) -> None:
+    kind, text = outcome(exercise, answer)
+    assert kind == "passed", text
+
+
+def expect_not_yet(exercise: str, answer: Any, cause: str) -> None:
+    kind, text = outcome(exercise, answer)
+    assert kind == "not yet", text
+    assert cause in text
+
+
+def printed_with_real(notebook: str, shorter: dict[str, str] | None = None) -> str:
+    """What a lesson prints when its switch REAL is set; `shorter` puts a smaller job in the place of a larger one."""
     lesson = nbformat.read(NOTEBOOKS / notebook, as_version=4)
-    (switched,) = [cell for cell in lesson.cells if "\nREAL = False" in cell.source]
-    switched.source = switched.source.replace("\nREAL = False", "\nREAL = True")
+    for old, new in {"\nREAL = False": "\nREAL = True", **(shorter or {})}.items():
+        assert any(old in cell.source for cell in lesson.cells), old
+        for cell in lesson.cells:
+            cell.source = cell.source.replace(old, new)
     NotebookClient(lesson, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     return "".join(o.text for cell in lesson.cells for o in cell.get("outputs", []) if o.get("name") == "stdout")

@@ -24,7 +24,7 @@ def interrupt(path, stop_at: int, **options) -> None:
 def run(what: str, folder: Path) -> dict:
     command = [sys.executable, str(Path(__file__).with_name("interrupted.py")), what, str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

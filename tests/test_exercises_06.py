@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from lesson import outcome
+from lesson import expect_not_yet, expect_passed, mistakes, outcome
 from torch import nn
 
 EXERCISES = ["6.1", "6.2", "6.3", "6.4"]
@@ -423,21 +423,12 @@ WRONG_IOUS = {
     ],
 )
 def test_right_answers_pass(exercise, answer) -> None:
-    assert outcome(exercise, answer)[0] == "passed", outcome(exercise, answer)[1]
-
-
-ALL_WRONG = [("6.1", WRONG_PLACES), ("6.2", WRONG_LAYERS), ("6.3", WRONG_FILLS), ("6.4", WRONG_IOUS)]
+    expect_passed(exercise, answer)
 
 
 @pytest.mark.parametrize(
     ("exercise", "answer", "cause"),
-    [
-        pytest.param(exercise, answer, cause, id=f"{exercise} {name}")
-        for exercise, mistakes in ALL_WRONG
-        for name, (answer, cause) in mistakes.items()
-    ],
+    mistakes({"6.1": WRONG_PLACES, "6.2": WRONG_LAYERS, "6.3": WRONG_FILLS, "6.4": WRONG_IOUS}),
 )
 def test_mistakes_are_not_passed_and_their_cause_is_named(exercise, answer, cause) -> None:
-    kind, text = outcome(exercise, answer)
-    assert kind == "not yet", text
-    assert cause in text
+    expect_not_yet(exercise, answer, cause)

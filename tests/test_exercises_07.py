@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from lesson import outcome
+from lesson import expect_not_yet, expect_passed, mistakes, outcome
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -762,24 +762,15 @@ WRONG_FEATURES = {
     ],
 )
 def test_right_answers_pass(exercise, answer) -> None:
-    assert outcome(exercise, answer)[0] == "passed", outcome(exercise, answer)[1]
-
-
-ALL_WRONG = [("7.1", WRONG_FREEZES), ("7.2", WRONG_MODES), ("7.3", WRONG_GROUPS), ("7.4", WRONG_FEATURES)]
+    expect_passed(exercise, answer)
 
 
 @pytest.mark.parametrize(
     ("exercise", "answer", "cause"),
-    [
-        pytest.param(exercise, answer, cause, id=f"{exercise} {name}")
-        for exercise, mistakes in ALL_WRONG
-        for name, (answer, cause) in mistakes.items()
-    ],
+    mistakes({"7.1": WRONG_FREEZES, "7.2": WRONG_MODES, "7.3": WRONG_GROUPS, "7.4": WRONG_FEATURES}),
 )
 def test_mistakes_are_not_passed_and_their_cause_is_named(exercise, answer, cause) -> None:
-    kind, text = outcome(exercise, answer)
-    assert kind == "not yet", text
-    assert cause in text
+    expect_not_yet(exercise, answer, cause)
 
 
 def test_a_check_leaves_gradients_switched_on() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lesson import outcome
+from lesson import expect_not_yet, expect_passed, mistakes, outcome
 from torch import nn
 
 from helpers.checks.lesson_08 import EXERCISES, states_now
@@ -762,24 +762,15 @@ WRONG_LOADS = {
     ],
 )
 def test_right_answers_pass(exercise, answer) -> None:
-    assert outcome(exercise, answer)[0] == "passed", outcome(exercise, answer)[1]
-
-
-ALL_WRONG = [("8.1", WRONG_SAVES), ("8.2", WRONG_STATES), ("8.3", WRONG_LOADS)]
+    expect_passed(exercise, answer)
 
 
 @pytest.mark.parametrize(
     ("exercise", "answer", "cause"),
-    [
-        pytest.param(exercise, answer, cause, id=f"{exercise} {name}")
-        for exercise, mistakes in ALL_WRONG
-        for name, (answer, cause) in mistakes.items()
-    ],
+    mistakes({"8.1": WRONG_SAVES, "8.2": WRONG_STATES, "8.3": WRONG_LOADS}),
 )
 def test_mistakes_are_not_passed_and_their_cause_is_named(exercise, answer, cause) -> None:
-    kind, text = outcome(exercise, answer)
-    assert kind == "not yet", text
-    assert cause in text
+    expect_not_yet(exercise, answer, cause)
 
 
 @pytest.mark.parametrize(

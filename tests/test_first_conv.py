@@ -1,4 +1,4 @@
-"""First-conv surgery against plain loops, and on every classification model of torchvision."""
+"""First-conv surgery against plain loops; test_torchvision_models.py has it on every model of torchvision."""
 
 import pytest
 import torch
@@ -9,15 +9,6 @@ from torch.nn.utils import parametrizations
 
 from helpers.first_conv import RULES, FirstConvError, adapt_conv, adapt_first_conv, find_first_conv, fold_normalization
 from helpers.models import resnet18, vgg16
-
-NAMES = torchvision.models.list_models(module=torchvision.models)
-
-
-def on_meta(name: str) -> nn.Module:
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    # RegNet computes with tensors while it is built
-    with torch.device("cpu" if name.startswith("regnet") else "meta"):
-        return torchvision.models.get_model(name, weights=None, **options)
 
 
 def conv(in_channels: int = 3, **options) -> nn.Conv2d:
@@ -210,26 +201,6 @@ def test_a_model_that_uses_its_channels_elsewhere_is_refused_and_stays(in_channe
     assert model.conv1.conv.in_channels == 3
     model.transform_input = False
     assert adapt_first_conv(model, in_channels) == "conv1.conv"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_torchvision_model_takes_any_number_of_channels(name) -> None:
-    model = on_meta(name)
-    before = {key: (tensor, tensor._version) for key, tensor in model.named_parameters()}
-    first, layer = find_first_conv(model)
-    real = torch.randn(layer.weight.shape)
-    for in_channels in (1, 12):  # 2 and 4 are tried with another head, in test_heads.py
-        assert adapt_first_conv(model, in_channels, "tile") == first
-        assert layer.weight.shape == (real.shape[0], in_channels, *real.shape[2:])
-    for key, tensor in model.named_parameters():
-        assert (tensor is before[key][0] and tensor._version == before[key][1]) != (key == f"{first}.weight")
-    # with real numbers in that conv, and in that alone
-    layer.weight, layer.in_channels = nn.Parameter(real), 3
-    layer.bias = None if layer.bias is None else nn.Parameter(torch.randn(layer.bias.shape))
-    grey = torch.randn(2, 1, 33, 47)
-    expected = layer(grey.expand(-1, 3, -1, -1))
-    adapt_conv(layer, 1, "sum")
-    torch.testing.assert_close(layer(grey), expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "densenet121", "mobilenet_v3_small", "vit_b_32", "swin_t"])

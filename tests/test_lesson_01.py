@@ -1,24 +1,19 @@
-"""Lesson 01 beyond its stored outputs: its recipe, and its switch to the published file.
-
-The published file is not here, so a VGG16 of its size with random weights takes its place in the cache. What a
-download does is tested in test_download.py.
-"""
+"""Lesson 01 beyond its stored outputs: its recipe."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 import torch
 import torch.nn.functional as F
-from lesson import defined, printed_with_real, recipe_of, run_usage
+from lesson import defined, recipe_of, run_usage
 from matlab import cell, save, struct
 from torch import nn
 
 from helpers import models
-from helpers.datasets import DATA, cifar10_sample, vgg16_mat
-from helpers.matconvnet import load_matconvnet, save_matconvnet
+from helpers.datasets import cifar10_sample, vgg16_mat
+from helpers.matconvnet import load_matconvnet
 
 NOTEBOOK = "01_load_matconvnet.ipynb"
 
@@ -63,26 +58,3 @@ def test_the_recipe_reads_early_files_under_net_with_dropped_dimensions(recipe, 
         assert model[1].weight[0, i, h, w] == np.float32(kernels[1][h, w, i])
     with pytest.raises(AssertionError, match=r"layer 2: \(1, 5, 2, 3\) and 1 biases do not fit Conv2d\(5, 1"):
         recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (3, 2))), path)
-
-
-@pytest.mark.slow
-def test_the_lesson_runs_on_a_network_of_the_published_size(tmp_path, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(DATA))
-    from make import matconvnet_layers
-
-    source = models.vgg16(1000, width=1, fc_width=4096, image_size=224)
-    path = tmp_path / "pretrained-weights-workbook/imagenet-vgg-verydeep-16.mat"
-    path.parent.mkdir()
-    average = np.array([123.68, 116.779, 103.939]).reshape(1, 1, 3)
-    normalization = {"averageImage": average, "imageSize": np.array([[224.0, 224.0, 3.0]])}
-    names = [f"class {i}" for i in range(1000)]
-    save_matconvnet(path, matconvnet_layers(source), classes=names, normalization=normalization, compressed=False)
-    # metadata under `meta`, as vl_simplenn_tidy leaves it and newer files have it
-    raw = scipy.io.loadmat(path)
-    save(path, layers=raw["layers"], meta=struct(classes=raw["classes"], normalization=raw["normalization"]))
-    del raw, source
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    printed = printed_with_real(NOTEBOOK)
-    assert "16 layers: conv1_1" in printed
-    assert "224x224 pixels" in printed
-    assert "all 37 layers agree" in printed

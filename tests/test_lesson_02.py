@@ -1,14 +1,10 @@
-"""Lesson 02 beyond its stored outputs: its recipe, and its switch to torchvision's ImageNet weights.
-
-Those weights are not here, so a VGG16 of their size with random ones takes their place in the cache.
-"""
+"""Lesson 02 beyond its stored outputs: its recipe."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-import torchvision
-from lesson import defined, printed_with_real, recipe_of, run_usage
+from lesson import defined, recipe_of, run_usage
 
 from helpers.datasets import DATA
 from helpers.models import vgg16
@@ -52,15 +48,3 @@ def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
     replace = {"torchvision.models.vgg16()": "vgg16()", "checkpoint.pth": str(DATA / "vgg16_thin.pth")}
     namespace = run_usage(recipe_of(NOTEBOOK, "load_checkpoint"), replace, vgg16=vgg16)
     assert not namespace["model"].training
-
-
-@pytest.mark.slow
-def test_the_lesson_runs_on_a_network_of_torchvisions_size(tmp_path, monkeypatch) -> None:
-    path = tmp_path / "pretrained-weights-workbook/vgg16-397923af.pth"
-    path.parent.mkdir()
-    # as the published file is: from before version 1.6
-    torch.save(torchvision.models.vgg16().state_dict(), path, _use_new_zipfile_serialization=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    printed = printed_with_real(NOTEBOOK)
-    assert "vgg16-397923af-zip.pth scores" in printed
-    assert "32 loaded (100.0% of the parameters)" in printed

@@ -1,14 +1,10 @@
-"""Lesson 03 beyond its stored outputs: its recipe, its figures, and its switch to torchvision's ImageNet weights.
-
-Those weights are not here, so a VGG16 of their size with random ones takes their place in the cache.
-"""
+"""Lesson 03 beyond its stored outputs: its recipe and its figures."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-import torchvision
-from lesson import defined, printed_with_real, recipe_of, run_usage
+from lesson import defined, recipe_of, run_usage
 from torch import nn
 
 from helpers import datasets
@@ -91,18 +87,3 @@ def test_what_the_lesson_calls_lost_is_lost_for_other_seeds_too(build, bound) ->
     for seed in range(5):
         torch.manual_seed(seed)
         assert accuracy(build(state_dict), x, labels) < bound
-
-
-@pytest.mark.slow
-def test_the_lesson_runs_on_a_network_of_torchvisions_size(tmp_path, monkeypatch) -> None:
-    path = tmp_path / "pretrained-weights-workbook/vgg16-397923af.pth"
-    path.parent.mkdir()
-    torch.manual_seed(0)
-    state_dict = torchvision.models.vgg16().state_dict()
-    # no tensor of a trained network is what a fresh one begins with
-    torch.save({key: tensor + 0.01 * torch.rand(tensor.shape) for key, tensor in state_dict.items()}, path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    printed = printed_with_real(NOTEBOOK)
-    assert "torch.Size([10, 4096]) largest difference 0.0" in printed
-    assert "drop teacher. 30 loaded (99.7% of the parameters)" in printed
-    assert printed.count("same outputs: True") == 1

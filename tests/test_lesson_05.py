@@ -1,4 +1,4 @@
-"""Lesson 05 beyond its stored outputs: its recipe, and its switch to torchvision's ImageNet weights."""
+"""Lesson 05 beyond its stored outputs: its recipe."""
 
 import copy
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torchvision
-from lesson import defined, printed_with_real, recipe_of, run_usage
+from lesson import defined, recipe_of, run_usage
 from torch import nn
 
 from helpers.heads import replace_head
@@ -69,16 +69,3 @@ def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
     in_groups = [id(p) for group in namespace["optimizer"].param_groups for p in group["params"]]
     assert sorted(in_groups) == sorted(id(p) for module in (model, second) for p in module.parameters())
     assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01, 0.001, 0.01]
-
-
-@pytest.mark.slow
-def test_the_lesson_runs_on_torchvisions_network(tmp_path, monkeypatch) -> None:
-    """Its weights are not here, so random ones take their place in torchvision's cache."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    (tmp_path / "hub/checkpoints").mkdir(parents=True)
-    torch.manual_seed(0)
-    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "hub/checkpoints/resnet18-f37072fd.pth")
-    printed = printed_with_real(NOTEBOOK)
-    assert "Linear(in_features=512, out_features=1000, bias=True)" in printed
-    assert "15 parameters of head 2 have gradients; batches counted: {2}" in printed
-    assert "0 parameters of head 2 have gradients; batches counted: {1}" in printed

@@ -1,11 +1,10 @@
-"""Lesson 06 beyond its stored outputs: its recipe, and its switch to torchvision's ImageNet weights."""
+"""Lesson 06 beyond its stored outputs: its recipe."""
 
 from typing import Any
 
 import pytest
 import torch
-import torchvision
-from lesson import defined, printed_with_real, recipe_of, run_usage
+from lesson import defined, recipe_of, run_usage
 from torch import nn
 
 from helpers.fcn import BilinearUpsampling, FCN32s, copy_vgg16_, linear_as_conv
@@ -54,16 +53,3 @@ def test_the_comments_of_the_recipe_make_the_fcn_that_the_helpers_make(recipe) -
     image = torch.randn(1, 3, 64, 96)
     torch.testing.assert_close(ours(image), theirs(image), rtol=1e-4, atol=1e-5)
     assert not {id(p) for p in ours.parameters()} & {id(p) for p in made["vgg"].parameters()}
-
-
-@pytest.mark.slow
-def test_the_lesson_runs_on_torchvisions_network(tmp_path, monkeypatch) -> None:
-    """Its weights are not here, so random ones take their place in torchvision's cache."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    (tmp_path / "hub/checkpoints").mkdir(parents=True)
-    torch.manual_seed(0)
-    torch.save(torchvision.models.vgg16().state_dict(), tmp_path / "hub/checkpoints/vgg16-397923af.pth")
-    printed = printed_with_real(NOTEBOOK)
-    assert "Linear(in_features=25088, out_features=4096, bias=True) -> Conv2d(512, 4096, kernel_size=(7, 7)" in printed
-    assert "19 cut:" in printed
-    assert printed.count("of pixels, IoU") == 7

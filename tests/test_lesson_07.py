@@ -1,4 +1,4 @@
-"""Lesson 07 beyond its stored outputs: its recipe, and its switch to torchvision's ImageNet weights."""
+"""Lesson 07 beyond its stored outputs: its recipe."""
 
 import copy
 import pickle
@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from lesson import defined, printed_with_real, recipe_of, run_usage
+from lesson import defined, recipe_of, run_usage
 from torch import nn
 
 from helpers.freezing import freeze
@@ -71,16 +71,3 @@ def test_the_comments_of_the_recipe_work_when_uncommented(recipe) -> None:
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["fc.weight", "fc.bias"]
     assert [name for name, child in model.named_children() if child.training] == ["fc"]
     assert model.fc.out_features == 7
-
-
-@pytest.mark.slow
-def test_the_lesson_runs_on_torchvisions_network(tmp_path, monkeypatch) -> None:
-    """Its weights are not here, so random ones take their place in torchvision's cache."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    (tmp_path / "hub/checkpoints").mkdir(parents=True)
-    torch.manual_seed(0)
-    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "hub/checkpoints/resnet18-f37072fd.pth")
-    printed = printed_with_real(NOTEBOOK)
-    assert "2 parameters and 60 buffers moved" in printed
-    assert "[62, 2] moved" in printed
-    assert printed.count("'staged'") == 2

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from jupyter import FLAGS, NOWHERE, Lab, Lesson, Outside, find_browser
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+expect.set_options(timeout=15_000)  # two lessons at once on two cores may take longer than its 5 seconds
 
 
 @pytest.fixture(scope="session")
