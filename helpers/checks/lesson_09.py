@@ -204,7 +204,7 @@ EXERCISES = {
         verify_learn_masks,
         hints=(
             "MaskWren(7, in_channels=4) has Wren's names, so a state_dict fits, but for the head: class 0 is the "
-            "background now.",
+            "background now. Straight from Wren we reached 37 to 39 %; let it learn the sixty pictures first.",
             "replace_head knows 1x1 convs: replace_head(model, 7, keep={1: 0, 2: 1, ...}) keeps row i as row i + 1. "
             "Then `fit` on scenes and masks.",
             "export_weights(model, path) writes everything that the state_dict has, buffers too.",
