@@ -7,6 +7,8 @@ import torch
 from helpers.exercises import check
 
 WRONG = {
+    "this counts the entries of state_dict()": lambda model: len(model.state_dict()),
+    "a frozen layer has parameters, too": lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad),
     "this counts the tensors": lambda model: len(list(model.parameters())),
     "only its first dimension": lambda model: sum(len(p) for p in model.parameters()),
     "also holds buffers": lambda model: sum(t.numel() for t in model.state_dict().values()),

@@ -53,6 +53,17 @@ def first_attempt(raw):
     return found
 
 
+def read_without_zeros(raw):
+    """As `read`, but what lies under `net` is taken for a struct, and not for an array of one."""
+    return read({"layers": raw["layers"] if "layers" in raw else raw["net"]["layers"]})
+
+
+def assigns_to_its_input(raw):
+    if "net" in raw:
+        raw["layers"] = cells(raw)
+    return read(raw)
+
+
 def fold(w, b, average, mean, std, scale=None, shift=None, shifted=None):
     scale = 255 * std if scale is None else scale
     shift = 255 * mean - average if shift is None else shift
@@ -130,7 +141,25 @@ WRONG = {  # exercise -> what the message must name -> the answer
             if e[0, 0]["type"].item() == "conv"
         },
         "not a list": lambda raw: list(read(raw)),
+        "for a file with `net`, your code stopped with KeyError: 'layers'": lambda raw: read({"layers": raw["layers"]}),
         "this file keeps its layers in a struct": lambda raw: read({"layers": raw["layers"]}),
+        "for a file with `net`, your code stopped with Type": read_without_zeros,
+        "a struct is a (1, 1) array: raw['net'][0, 0]['layers']": read_without_zeros,
+        "for a file with `net`, expected the layers c1, c2, c3 and c4, got none.\nLikely cause: this file keeps": (
+            lambda raw: read(raw) if "layers" in raw else {}
+        ),
+        "for a file with `layers` at the top, your code stopped with KeyError: 'net'": lambda raw: read(
+            {"net": raw["net"]}
+        ),
+        "not every file has a `net`": lambda raw: read({"net": raw["net"]}),
+        "an assignment to a part of it": assigns_to_its_input,
+        "for a file with `layers` at the top, the arrays of c1 came back as tensors": lambda raw: {
+            k: (weight(a), vector(b)) for k, (a, b) in read(raw).items()
+        },
+        "converting them is exercise 1.1": lambda raw: {k: (hwio(a), b) for k, (a, b) in read(raw).items()},
+        "came back as tensors.\nLikely cause: return the arrays as they are": lambda raw: {
+            k: (a, torch.tensor(b)) for k, (a, b) in read(raw).items()
+        },
         "a pool has no weights at all": lambda raw: read(raw) | {"p1": (None, None)},
         "a relu has a `weights` field, but it is empty": first_attempt,
         "a pool has no such field at all": lambda raw: {
@@ -154,6 +183,8 @@ WRONG = {  # exercise -> what the message must name -> the answer
         "divided where it has to be multiplied": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=255 / s),
         "code stopped with RuntimeError": lambda w, b, a, m, s: (w * s, b),
         "view them as (1, 3, 1, 1)": lambda w, b, a, m, s: (w * s, b),
+        "average is missing from the shift": lambda w, b, a, m, s: fold(w, b, a, m, s, shift=255 * m),
+        "the shift is 255 times too small": lambda w, b, a, m, s: fold(w, b, a, m, s, shift=m - a / 255),
         "255 * mean is missing": lambda w, b, a, m, s: fold(w, b, a, m, s, shift=-a),
         "take their sum, not their mean": lambda w, b, a, m, s: (
             fold(w, b, a, m, s)[0],

@@ -26,9 +26,14 @@ def copied_one_by_one(target: nn.Module, source: nn.Module) -> nn.Module:
     return target
 
 
+def named_tensors(model: nn.Module, **options: bool) -> dict[str, torch.Tensor]:
+    return dict(model.named_parameters(**options)) | dict(model.named_buffers())
+
+
 RIGHT = [
     ("2.1", lambda model: copy.deepcopy(model.state_dict())),
     ("2.1", lambda model: {key: tensor.clone() for key, tensor in model.state_dict().items()}),
+    ("2.1", lambda model: {k: t.detach().clone() for k, t in named_tensors(model, remove_duplicate=False).items()}),
     ("2.2", lambda c: {key.removeprefix("module."): t for key, t in c.get("state_dict", c).items()}),
     ("2.2", lambda c: {k[7:] if k.startswith("module.") else k: t for k, t in c.get("state_dict", c).items()}),
     ("2.3", filled),
@@ -63,6 +68,18 @@ def only_parameters(target: nn.Module, source: nn.Module) -> nn.Module:
     with torch.no_grad():
         for mine, theirs in zip(target.parameters(), source.parameters(), strict=True):
             mine.copy_(theirs)
+    return target
+
+
+def puts_into_the_dictionary(target: nn.Module, source: nn.Module) -> nn.Module:
+    for key, tensor in source.state_dict().items():
+        target.state_dict()[key] = tensor
+    return target
+
+
+def assigns_data_of_the_dictionary(target: nn.Module, source: nn.Module) -> nn.Module:
+    for key, tensor in target.state_dict().items():
+        tensor.data = source.state_dict()[key]
     return target
 
 
@@ -113,6 +130,18 @@ WRONG = [
     ("2.3", lambda target, source: copy.deepcopy(source), "not the target that was given"),
     ("2.3", lambda target, source: source.state_dict(), "return the target, not a"),
     ("2.3", lambda target, source: target, "other numbers in '0.weight'"),
+    ("2.3", lambda target, source: target, "nothing has reached the target"),
+    ("2.3", puts_into_the_dictionary, "makes a new dictionary: what is put into it"),
+    ("2.3", assigns_data_of_the_dictionary, "or assigned to the `.data` of its tensors, stays there"),
+    ("2.3", lambda target, source: source, "this is the source, not the target"),
+    ("2.1", lambda model: {k: t.detach().clone() for k, t in named_tensors(model).items()}, "lacks '3.weight'"),
+    ("2.1", lambda model: {k: t.clone() for k, t in named_tensors(model).items()}, "has it once"),
+    (
+        "2.1",
+        lambda model: {k: t.clone() for k, t in named_tensors(model, remove_duplicate=False).items()},
+        "'0.weight' in the snapshot requires a gradient",
+    ),
+    ("2.1", lambda model: copy.deepcopy(model.state_dict(keep_vars=True)), "hands out detached tensors"),
 ]
 
 

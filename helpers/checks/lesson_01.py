@@ -123,6 +123,11 @@ def verify_fold(answer: Any) -> None:
             bias + (weight * (mean - average).view(1, 3, 1, 1)).sum((1, 2, 3)),
         ),
         ("255 * mean is missing from the shift.", bias + average_only),
+        ("average is missing from the shift; it is 255 * mean - average.", bias + terms.sum((1, 2, 3)) - average_only),
+        (
+            "the shift is 255 times too small: the old network's pixels lie between 0 and 255.",
+            bias + terms.sum((1, 2, 3)) / 255,
+        ),
         ("a conv adds its terms up, so take their sum, not their mean.", bias + terms.mean((1, 2, 3))),
         ("the sum runs over the outputs too; each output has a bias of its own.", bias + terms.sum()),
         ("the old bias is missing.", terms.sum((1, 2, 3))),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from .feedback import NotYet, call, compare, pair
+from .feedback import NotYet, because, call, compare, pair
 
 
 def verify_read_weights(answer: Any) -> None:
@@ -31,27 +33,54 @@ def verify_read_weights(answer: Any) -> None:
     layers = np.empty((1, len(structs)), dtype=object)
     for i, struct in enumerate(structs):
         layers[0, i] = struct
-    for raw in ({"layers": layers}, {"net": _struct(layers=layers)}):
-        _verify_read(call(answer, raw, crashes=READING_CRASHES), kernels, biases)
+    _verify_file(answer, {"layers": layers}, kernels, biases, "for a file with `layers` at the top", READING_CRASHES)
+    # the same layers were read at the top, so whatever goes wrong now is how they are reached
+    inside = {"net": _struct(layers=layers)}
+    _verify_file(answer, inside, kernels, biases, "for a file with `net`", [("", IN_A_STRUCT)], IN_A_STRUCT)
 
 
-def _verify_read(got: Any, kernels: dict[str, NDArray], biases: dict[str, NDArray]) -> None:
+def _verify_file(
+    answer: Any,
+    raw: dict[str, NDArray],
+    kernels: dict[str, NDArray],
+    biases: dict[str, NDArray],
+    case: str,
+    crashes: Sequence[tuple[str, str]],
+    cause: str = "",
+) -> None:
+    """`NotYet` names the file, `case`, and `cause` if there is one, whatever differs."""
+    got = call(answer, raw, case=case, crashes=crashes)
+    try:
+        _verify_pairs(got, kernels, biases)
+    except NotYet as difference:
+        found, _, likely = str(difference).partition("\nLikely cause: ")
+        raise NotYet(f"{case}, {found}{because(cause or likely)}") from None
+
+
+def _verify_pairs(got: Any, kernels: dict[str, NDArray], biases: dict[str, NDArray]) -> None:
     _verify_names(got)
     for name in kernels:
-        kernel, bias = (_tensor(value) for value in pair(got[name], "the kernel and the bias"))
+        kernel, bias = pair(got[name], "the kernel and the bias")
+        if isinstance(kernel, Tensor) or isinstance(bias, Tensor):
+            raise NotYet(f"the arrays of {name} came back as tensors.{because(CONVERTED)}")
+        kernel, bias = _tensor(kernel), _tensor(bias)
         right, vector = torch.tensor(kernels[name]), torch.tensor(biases[name])
         by_position = "the fields were taken by position; their order differs from file to file."
         reversed_pair = "the pair is the wrong way round; the kernel comes first."
-        compare(kernel, right, f"the kernel of {name}", [(reversed_pair if name == "c1" else by_position, vector)])
+        moved = (CONVERTED, right.permute(3, 2, 0, 1))
+        exchanged = (reversed_pair if name == "c1" else by_position, vector)
+        compare(kernel, right, f"the kernel of {name}", [moved, exchanged])
         compare(
             bias, vector, f"the bias of {name}", [("the bias was reshaped; leave it as it is.", vector.reshape(-1))]
         )
 
 
+IN_A_STRUCT = "this file keeps its layers in a struct, and a struct is a (1, 1) array: raw['net'][0, 0]['layers']."
+CONVERTED = "return the arrays as they are; converting them is exercise 1.1."
 EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
 OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
 READING_CRASHES = [
-    ("'layers'", "this file keeps its layers in a struct: raw['net'][0, 0]['layers']."),
+    ("'net'", "not every file has a `net`; here the layers are raw['layers']."),
     ("unhashable", "each element is a (1, 1) struct; take layer = element[0, 0], and .item() of its name."),
     ("out of bounds", EMPTY),
     ("not enough values to unpack", EMPTY),

@@ -21,14 +21,26 @@ def small(seed: int) -> nn.Sequential:
     return model
 
 
+def tied(seed: int) -> nn.Sequential:
+    """`small`, and one more layer that shares the weight of the last one."""
+    model = small(seed).append(nn.Linear(6, 7))
+    model[3].weight = model[2].weight
+    return model
+
+
 def verify_snapshot(answer: Any) -> None:
     """2.1 `snapshot(model) -> dict of tensors`."""
-    model = small(0)
+    model = tied(0)
     got = call(answer, model)
     expected = model.state_dict()
     if isinstance(got, nn.Module):
         raise NotYet("the snapshot should be a dictionary, but is a model.\nLikely cause: take its state_dict().")
-    compare_dicts(got, expected, "the snapshot", BUFFERS)
+    compare_dicts(got, expected, "the snapshot", BUFFERS | TIED)
+    if held := [key for key, tensor in got.items() if tensor.requires_grad]:
+        raise NotYet(
+            f"{held[0]!r} in the snapshot requires a gradient, as a parameter does.\nLikely cause: a clone of a "
+            "parameter does so, too, and keeps its tie to the model; state_dict() hands out detached tensors."
+        )
 
     def take_and_train(trained: nn.Module) -> tuple[Any, list[str]]:
         taken = answer(trained)
@@ -88,15 +100,22 @@ def verify_copy(answer: Any) -> None:
     source, target = small(1), small(2)
     call(answer, target, source, crashes=IN_PLACE, may_change=[0, 1])
     before, parameters = copy.deepcopy(source.state_dict()), list(target.parameters())
+    untouched = copy.deepcopy(target.state_dict())
     got = answer(target, source)
     if any(not torch.equal(before[key], tensor) for key, tensor in source.state_dict().items()):
         raise NotYet("the source has changed.\nLikely cause: source and target are exchanged.")
     if not isinstance(got, nn.Module):
         why = because("load_state_dict returns a report, not the model." if "Keys" in type(got).__name__ else None)
         raise NotYet(f"return the target, not a {type(got).__name__}.{why}")
+    if got is source:
+        raise NotYet(
+            "this is the source, not the target that was given.\nLikely cause: `target = source` gives the source a "
+            "second name and copies nothing; fill the target itself."
+        )
     if got is not target:
         raise NotYet("this is not the target that was given.\nLikely cause: deepcopy; fill the target itself.")
-    compare_dicts(target.state_dict(), before, "the target", BUFFERS)
+    unreached = all(torch.equal(untouched[key], tensor) for key, tensor in target.state_dict().items())
+    compare_dicts(target.state_dict(), before, "the target", {"": UNREACHED} if unreached else BUFFERS)
     with torch.no_grad():
         for tensor in target.state_dict().values():
             tensor += 1
@@ -114,6 +133,11 @@ def verify_copy(answer: Any) -> None:
 
 
 BUFFERS = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
+TIED = {"3.weight": "layers 2 and 3 share this weight; named_parameters() has it once, state_dict() under both names."}
+UNREACHED = (
+    "nothing has reached the target. Each call of state_dict() makes a new dictionary: what is put into it, or assigned to the "
+    "`.data` of its tensors, stays there. Load it with load_state_dict, or write into its tensors with copy_."
+)
 IN_PLACE = [("leaf Variable", "PyTorch guards what is trained; write inside `with torch.no_grad():`.")]
 
 

@@ -33,11 +33,11 @@ def merge(stub: str, solution: str, answer: str, extra: Mapping[str, str]) -> st
     (asked,), solved = _functions(stub, answer), _functions(solution, answer)
     if len(solved) != 1 or ast.dump(solved[0].args) != ast.dump(asked.args):
         raise ExportError(f"the solutions should define {answer} once, with the arguments of the lesson")
-    others = {name: lines for name, lines in extra.items() if name != answer}
-    needed = [*_needed(_lines(solution, solved[0]), others), _body(solution, solved[0])]
-    imports = "\n".join(lines for lines in needed[:-1] if lines.startswith(("import ", "from ")))
-    parts = [imports, *(lines for lines in needed if lines not in imports)]
-    region = "### BEGIN SOLUTION\n{}\n### END SOLUTION".format("\n\n".join(filter(None, parts)))
+    needed = _needed(_lines(solution, solved[0]), {name: extra[name] for name in extra if name != answer})
+    imports = [lines for lines in needed if lines.startswith(("import ", "from "))]
+    others = [lines for lines in needed if lines not in imports]
+    inside = "\n\n".join(filter(None, ["\n".join(imports), *others, _body(solution, solved[0])]))
+    region = f"### BEGIN SOLUTION\n{inside}\n### END SOLUTION"
     return DOTS.sub(lambda dots: indent(region, dots[1]), stub)
 
 
@@ -73,7 +73,7 @@ def _defined(code: str, node: ast.stmt) -> Iterator[tuple[str, str]]:
             for alias in node.names:
                 yield alias.asname or alias.name, ast.unparse(ast.ImportFrom(node.module, [alias], node.level))
         case ast.FunctionDef() | ast.ClassDef():
-            yield node.name, _lines(code, node) + "\n"
+            yield node.name, _lines(code, node)
         case ast.Assign(targets=[ast.Name(id=name)]):
             yield name, _lines(code, node)
 

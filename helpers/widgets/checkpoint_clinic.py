@@ -56,7 +56,7 @@ class CheckpointClinic(Interactive):
             return scrolling([escape(line) for line in theirs], [escape(line) for line in ours])
         explanation = explain(self.model, self.checkpoints[checkpoint])
         causes = "".join(f"<li>{escape(cause)}</li>" for cause in explanation.causes)
-        said = f"<p>{MARK} has no partner of its name and shape.</p><ul>{causes}</ul>"
+        said = f"<p>Lines with {MARK} have no partner of the same name and shape.</p><ul>{causes}</ul>"
         return f"{scrolling(marked(theirs, ours), marked(ours, theirs))}{said}<pre>{escape(explanation.fix)}</pre>"
 
 

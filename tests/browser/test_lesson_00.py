@@ -35,8 +35,8 @@ def test_all_controls_have_names(lesson_map) -> None:
 
 
 def test_it_lists_all_lessons(lesson_map) -> None:
-    minutes = sum(lesson.minutes for lesson in LESSONS)
-    expect(lesson_map.view).to_contain_text(f"0 of {EXERCISES} exercises are passed; {minutes} minutes")
+    hours = round(sum(lesson.minutes for lesson in LESSONS) / 60)
+    expect(lesson_map.view).to_contain_text(f"0 of {EXERCISES} exercises passed; about {hours} hours of lessons left")
     for lesson in LESSONS:
         cells = lesson_map.row(f"{lesson.number} {lesson.title}")
         assert cells[1:4] == [lesson.question, str(lesson.minutes), ", ".join(lesson.needs)]
@@ -46,7 +46,7 @@ def test_choosing_a_lesson_leaves_the_way_to_it(lesson_map) -> None:
     first = LESSONS[0]
     lesson_map.control("I want to reach").select_option(f"{first.number} {first.title}")
     expect(lesson_map.view).to_contain_text(
-        f"0 of {len(first.exercises)} exercises are passed; {first.minutes} minutes"
+        f"0 of {len(first.exercises)} exercises passed; {first.minutes} minutes of lessons left"
     )
     expect(lesson_map.view.locator("tbody tr")).to_have_count(1)
 
@@ -106,4 +106,4 @@ def test_it_can_be_read_in_both_themes(lesson, lesson_map) -> None:
 
 def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
     opened.append(Lesson(browser, lab, "as_committed/00_start_here.ipynb"))
-    opened[-1].expect_still("map of the lessons", f"0 of {EXERCISES} exercises are passed")
+    opened[-1].expect_still("map of the lessons", f"0 of {EXERCISES} exercises passed")

@@ -75,6 +75,27 @@ def test_each_checkpoint_shows_its_keys_and_then_its_diagnosis(clinic, patient) 
     expect(clinic.view.locator("pre")).to_have_count(0)
 
 
+def test_both_lists_are_in_one_box_that_shows_a_dozen_lines(clinic) -> None:
+    box = clinic.view.get_by_role("region", name="keys of the checkpoint and of the model")
+    assert 12 < box.evaluate("box => box.clientHeight / parseFloat(getComputedStyle(box).lineHeight)") < 16
+    at_its_end = "box => box.scrollTop + box.clientHeight > box.scrollHeight - 2"
+    assert not box.evaluate(at_its_end)
+    box.press("End")
+    clinic.page.wait_for_function(at_its_end, arg=box.element_handle())
+    expect(box.get_by_text("the model has")).to_be_in_viewport()
+
+
+def test_the_diagnosis_marks_what_cannot_be_paired_and_shows_it(clinic) -> None:
+    clinic.control("Checkpoint").select_option("patient 4")
+    expect_keys(clinic, "patient 4")
+    clinic.control("show the diagnosis").check()
+    marked = clinic.view.locator("b")
+    expect(marked).to_have_text([f"\u2717 {line}" for line in [*map(twice, LINES[-2:]), *LINES[-2:]]])
+    for line in marked.all():
+        expect(line).to_be_in_viewport()
+    expect(clinic.view).to_contain_text("Lines with \u2717 have no partner")
+
+
 def test_the_lines_load_the_checkpoint(clinic) -> None:
     """As a learner would paste them, into a model that has nothing of it yet."""
     from helpers.models import vgg16

@@ -1,0 +1,193 @@
+"""The recipes: that each is short, pastes anywhere, and fails if it is wrong.
+
+That each does what the helper does that has the same job, test_recipes_against_helpers.py shows.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from lesson import NOTEBOOKS, recipe_of
+from recipes import CELLS, NAMES, NOTEBOOK, SOURCES, functions
+
+ALLOWED = {"torch", "torchvision", "numpy", "scipy", "safetensors", *sys.stdlib_module_names}
+TEXTS = [cell.source for cell in CELLS if cell.cell_type == "markdown"]
+
+each_recipe = pytest.mark.parametrize("name", NAMES)
+
+
+# what the notebook looks like
+
+
+def test_there_are_recipes_and_each_defines_one_function_of_its_own_name() -> None:
+    assert len(NAMES) >= 22
+    assert len(set(NAMES)) == len(NAMES)
+    assert all(len(functions(source)) == 1 for source in SOURCES)
+
+
+def test_the_index_has_every_question_once_in_order_and_nothing_else() -> None:
+    lines = TEXTS[0].splitlines()
+    shown = [line for line in lines if line.startswith(("- ", "**"))]
+    expected = []
+    for text in TEXTS[1:]:
+        marks, heading = re.match(r"(#+) (.*)", text).groups()
+        anchor = heading.replace("`", "").replace(" ", "-")  # as JupyterLab makes it
+        expected.append(f"**{heading}**" if marks == "##" else f"- [{heading}](#{anchor})")
+    assert shown == expected
+    assert sum("](" in line for line in lines) == len(NAMES)
+
+
+def test_every_cell_has_a_question_an_answer_in_words_and_a_lesson_above_it() -> None:
+    for above, below in itertools.pairwise(CELLS):
+        if below.cell_type == "code":
+            heading, words, lesson = re.fullmatch(
+                r"### (.+)\n\n(.+) See \[lesson .*?\]\((.*?)\)\.", above.source
+            ).groups()
+            assert not set(heading) & set("()[]#*\"'<>"), "an anchor of such a heading may not work"
+            assert 2 <= len(re.findall(r"[.?!](?= |$)", words)) <= 4, heading
+            assert (NOTEBOOKS / lesson).exists()
+            assert re.match(rf".*\[lesson {lesson[:2]}\]", above.source, flags=re.S)
+
+
+def test_every_cell_was_run_and_said_nothing() -> None:
+    code = [found for found in CELLS if found.cell_type == "code"]
+    assert [found.execution_count for found in code] == list(range(1, len(code) + 1))
+    assert all(found.outputs == [] for found in code)
+
+
+@each_recipe
+def test_a_recipe_is_short_typed_and_ends_in_an_assertion(name) -> None:
+    source = recipe_of(NOTEBOOK, name)
+    lines, tree, (function,) = source.splitlines(), ast.parse(source), functions(source)
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 120
+    arguments = [*function.args.args, function.args.vararg, *function.args.kwonlyargs]
+    assert all(argument.annotation for argument in arguments if argument)
+    assert function.returns
+    assert ast.get_docstring(function)
+    assert 2 <= sum(bool(line.strip()) for line in lines[function.end_lineno :]) <= 6
+    last = tree.body[-1]
+    compared = isinstance(last, ast.Expr) and ast.unparse(last).startswith("torch.testing.assert_close(")
+    assert compared or isinstance(last, ast.Assert)
+    assert "print(" not in source
+
+
+@each_recipe
+def test_a_recipe_imports_what_every_user_of_pytorch_can_have(name) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(recipe_of(NOTEBOOK, name))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level
+            imported.add(node.module)
+    assert {module.split(".")[0] for module in imported} <= ALLOWED
+
+
+# that it runs alone
+
+
+def run_alone(source: str, folder: Path) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
+    """Run a cell in a fresh interpreter that knows nothing of this workbook; and the files that it left."""
+    here, temporary, home = (folder / name for name in ("here", "temporary", "home"))
+    for place in (here, temporary, home):
+        place.mkdir()
+    variables = os.environ | {"TMPDIR": str(temporary), "HOME": str(home), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-I", "-W", "error", "-c", source]
+    done = subprocess.run(command, cwd=here, env=variables, capture_output=True, text=True, timeout=300)
+    files = [path for place in (temporary, home) for path in place.rglob("*") if path.is_file()]
+    return done, [*here.iterdir(), *files]  # an optimizer makes an empty folder for PyTorch's compiler elsewhere
+
+
+@pytest.fixture(scope="module")
+def alone(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
+    """All cells that are to be run alone, two at a time: most of the time they import PyTorch."""
+    wanted = [
+        item.callspec.params["name"] for item in request.session.items if "alone" in getattr(item, "fixturenames", ())
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(run_alone, recipe_of(NOTEBOOK, name), tmp_path_factory.mktemp(name)) for name in wanted
+        }
+
+
+@each_recipe
+def test_a_recipe_runs_alone_and_leaves_nothing_behind(name, alone) -> None:
+    done, left = alone[name].result()
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr, left) == ("", "", [])
+
+
+# that its assertion can fail
+
+MISTAKES = {  # what is wrong -> name of the recipe, what stands there, what would be wrong
+    "lists are not searched": ("shapes_in", "dict | list | tuple):", "dict):"),
+    "one prefix is taken off": ("without_prefixes", "while found and", "if found and"),
+    "one nest is opened": ("unwrapped", "return unwrapped(checkpoint[found[0]], nests)", "return checkpoint[found[0]]"),
+    "the model is loaded into itself": ("load_all_but", "load_state_dict(body,", "load_state_dict(mine,"),
+    "it keeps its own tensors": ("load_what_fits", "{key: state_dict[key] for", "{key: mine[key] for"),
+    "rules do not follow one another": ("renamed", "for name in names]", "for name in state_dict]"),
+    "pairs of the model alone": ("named_as_in", "(_, tensor) in zip(mine, theirs", "(_, tensor) in zip(mine, mine"),
+    "read and not loaded": ("load_weights", "model.load_state_dict(torch.load(", "tuple(torch.load("),
+    "a class that nobody named": ("load_allowing", "list(allowed)", "[argparse.Namespace]"),
+    "a fresh model is returned": ("load_without_copying", "return model", "return build()"),
+    "checksums are not compared": ("damage_in", "archive.testzip()", "archive.namelist() and None"),
+    "train mode": (
+        "first_difference",
+        "deepcopy(ours).eval(), copy.deepcopy(theirs).eval()",
+        "deepcopy(ours), copy.deepcopy(theirs)",
+    ),
+    "height and width exchanged": ("convs_in", "permute(3, 2, 0, 1)", "permute(3, 2, 1, 0)"),
+    "flattened before the axes move": (
+        "fill_linear_",
+        "torch.tensor(kernel).permute(3, 2, 0, 1).flatten(1)",
+        "torch.tensor(kernel).reshape(-1, kernel.shape[3]).T",
+    ),
+    "sigma read as variance": ("batch_norm", "sigma**2", "sigma"),
+    "mean in units of 0 to 1": ("fold_average_", "255 * mean - average", "mean - average"),
+    "mean of the channels": ("for_grey", ".sum(1,", ".mean(1,"),
+    "places sorted": ("for_channels", "list(places)", "sorted(places)"),
+    "as frozen as the old one": (
+        "set_classes_",
+        "*old.weight.shape[1:]))",
+        "*old.weight.shape[1:]), requires_grad=old.weight.requires_grad)",
+    ),
+    "rows by place": ("head_for", "head.weight[old.index(name)]", "head.weight[row % len(old)]"),
+    "one block for all": ("make_heads", "copy.deepcopy(block)", "block"),
+    "the layers of the model itself": ("cut_behind", "copy.deepcopy(model)", "model"),
+    "height and width of the kernel exchanged": ("as_conv", "(height, width), padding", "(width, height), padding"),
+    "centre of an odd kernel": ("init_bilinear_", "(size - 1) / 2", "size // 2"),
+    "the last pixel repeated": ("upsample_bilinear", "(1, 1, 1, 1))", "(1, 1, 1, 1), mode='replicate')"),
+    "frozen in train mode": ("train_except", "module.eval().requires", "module.requires"),
+    "still in the optimizer": ("freeze_and_release_", "parameter not in frozen for", "True for"),
+    "frozen ones in a group": ("groups_for", " if parameter.requires_grad]", "]"),
+    "features with dropout": ("cached", "copy.deepcopy(backbone).eval()", "copy.deepcopy(backbone)"),
+    "written in place": ("save_safely", 'Path(f"{path}.tmp")', "Path(path)"),
+    "no random state goes back": ("training_state", "in ways.items() if saved", "in [*ways.items()][:1] if saved"),
+    "parameters without buffers": ("export_weights", "model.state_dict().items()", "model.named_parameters()"),
+}
+
+
+def test_every_recipe_has_a_mistake() -> None:
+    assert {name for name, _, _ in MISTAKES.values()} == set(NAMES)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_recipe_notices_a_mistake(mistake) -> None:
+    name, right, wrong = MISTAKES[mistake]
+    source = recipe_of(NOTEBOOK, name)
+    assert source.count(right) == 1
+    torch.manual_seed(0)
+    exec(source, {})
+    with pytest.raises(AssertionError):
+        exec(source.replace(right, wrong), {})
