@@ -464,8 +464,8 @@ def test_the_clinic_marks_what_has_no_partner_of_its_name_and_shape() -> None:
     model = Small()
     checkpoint = model.state_dict() | {"head.weight": torch.zeros(6, 7), "<extra>": torch.zeros(2)}
     drawn = widgets.CheckpointClinic(model, {"a": checkpoint}).draw(checkpoint="a", diagnosis=True)
-    marked = [html.unescape(line) for line in re.findall("<b>(.*?)</b>", drawn)]
-    assert marked == ["\u2717 head.weight (6, 7)", "\u2717 <extra> (2,)", "\u2717 head.weight (7, 6)"]
+    marked = ["\u2717 head.weight (6, 7)", "\u2717 &lt;extra&gt; (2,)", "\u2717 head.weight (7, 6)"]
+    assert re.findall("<b>(.*?)</b>", drawn) == marked
     assert "<b>" not in widgets.CheckpointClinic(model, {"a": checkpoint}).view.value
 
 
