@@ -135,8 +135,8 @@ def verify_copy(answer: Any) -> None:
 BUFFERS = {"running": "buffers are missing: parameters() has none of them, state_dict() has."}
 TIED = {"3.weight": "layers 2 and 3 share this weight; named_parameters() has it once, state_dict() under both names."}
 UNREACHED = (
-    "nothing has reached the target. Each call of state_dict() makes a new dictionary: what is put into it, or assigned "
-    "to the `.data` of its tensors, stays there. Load it with load_state_dict, or write into its tensors with copy_."
+    "nothing has reached the target. Each call of state_dict() makes a new dictionary: what is put into it, or assigned"
+    " to the `.data` of its tensors, stays there. Load it with load_state_dict, or write into its tensors with copy_."
 )
 IN_PLACE = [("leaf Variable", "PyTorch guards what is trained; write inside `with torch.no_grad():`.")]
 
