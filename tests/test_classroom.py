@@ -169,7 +169,9 @@ def test_make_lab_is_there_and_make_test_is_not(handout) -> None:
     assert "notebooks/00_start_here.ipynb" in make("lab").stdout
     assert "No rule to make target" in make("test").stderr
     text = (handout / "Makefile").read_text()
-    assert not re.search(r"^(test|notebooks):|make (test|notebooks)|pytest|\.PHONY.* test", text, flags=re.M)
+    assert not re.search(
+        r"^(test|test-all|notebooks)\b.*:|make (test|notebooks)|pytest|\.PHONY.* test", text, flags=re.M
+    )
     assert all(f"$({name})" in text for name in re.findall(r"^(\w+) =", text, flags=re.M))
     assert (handout / ".ci/setup").stat().st_mode & stat.S_IXUSR == (ROOT / ".ci/setup").stat().st_mode & stat.S_IXUSR
 
@@ -274,7 +276,7 @@ def test_there_is_no_course_without_solutions(handout, tmp_path) -> None:
 
 
 def is_valid(cell: NotebookNode) -> bool:
-    """Version 3 of nbgrader's schema, as far as this course uses it, read from its documentation."""
+    """Version 3 of nbgrader's schema, as far as this course uses it."""
     data = dict(cell.metadata["nbgrader"])
     points = data.pop("points", None)
     return (
@@ -364,7 +366,7 @@ def test_solutions_get_the_points_and_stubs_do_not(course, name) -> None:
         exec(stub, namespace)
         with pytest.raises(AssertionError, match=f"^{re.escape(number)} not attempted: replace the dots"):
             exec(test, namespace)
-        namespace[answer] = lambda *_: "wrong"
+        namespace[answer] = lambda *given: f"{len(given)} wrong"
         with pytest.raises(AssertionError, match=f"^{re.escape(number)} not yet: "):
             exec(test, namespace)
 
@@ -473,11 +475,12 @@ def test_merging_takes_only_what_is_needed() -> None:
     [
         (STUB.replace("    ...", "    ...\n    ..."), "def larger(numbers, least=0): pass", "one line of dots"),
         (STUB.replace("    ...", "    return numbers"), "def larger(numbers, least=0): pass", "one line of dots"),
+        (STUB.replace("def larger", "def smaller"), "def larger(numbers, least=0): pass", "define larger in the cell"),
         (STUB, "", "should define larger once"),
         (STUB, "def larger(numbers, least=1):\n    pass", "with the arguments of the lesson"),
         (STUB, "def larger(values, least=0):\n    pass", "with the arguments of the lesson"),
     ],
-    ids=["two lines of dots", "no dots", "no solution", "other default", "other names"],
+    ids=["two lines of dots", "no dots", "another function", "no solution", "other default", "other names"],
 )
 def test_what_cannot_be_merged(stub, solution, said) -> None:
     with pytest.raises(classroom.ExportError, match=said):
@@ -506,6 +509,10 @@ def nbgrader(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
         assert done.returncode == 0, done.stderr
 
     return run
+
+
+def sources(cells: list[NotebookNode]) -> dict[str, str]:
+    return {cell.metadata.nbgrader.grade_id: cell.source for cell in cells if "nbgrader" in cell.metadata}
 
 
 def hand_in(course: Path, student: str, answers: dict[str, str]) -> None:
@@ -540,18 +547,15 @@ def scores(course: Path) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_nbgrader_releases_the_stubs_and_gives_each_exercise_its_points(course, nbgrader) -> None:
-    name = f"{GRADED}.ipynb"
+def test_nbgrader_releases_the_stubs_and_gives_each_exercise_its_points(nbgrader, tmp_path) -> None:
+    course, name = tmp_path / "course", f"{GRADED}.ipynb"
+    classroom.export(course, [GRADED[:2]], nbgrader=True)
     nbgrader(course, "generate_assignment", GRADED)
     released = read(course / "release" / GRADED / name)
-    answers = {cell.metadata.nbgrader.grade_id: cell.source for cell in released if "nbgrader" in cell.metadata}
     blank = {f"answer-{number.replace('.', '-')}": stub for number, (stub, _) in stubs(name).items()}
-    assert {key: source for key, source in answers.items() if key.startswith("answer")} == blank
-    solved = {cell.id: cell for cell in assignment(course, name)}
-    right = {
-        cell.metadata.nbgrader.grade_id: solved[cell.id].source for cell in released if "nbgrader" in cell.metadata
-    }
+    assert {key: source for key, source in sources(released).items() if key.startswith("answer")} == blank
 
+    right = sources(assignment(course, name))
     wrong = {"answer-2-2": blank["answer-2-2"].replace("...", "return checkpoint")}
     forged = {"points-2-2": "pass", "points-2-3": "pass"}
     hand_in(course, "right", right)

@@ -22,7 +22,7 @@ from helpers import models
 from helpers.datasets import DATA
 from helpers.matconvnet import save_matconvnet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def save_as_trained(make: Callable[[], nn.Module], path: Path) -> None:

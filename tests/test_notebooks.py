@@ -4,6 +4,7 @@ That the stored outputs are still what the cells print is nbval's part (`make te
 """
 
 import ast
+import base64
 import importlib
 import re
 import statistics
@@ -164,6 +165,26 @@ def test_local_links_lead_somewhere(path) -> None:
     text = prose(path) if path.suffix == ".ipynb" else path.read_text()
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+def test_the_readme_has_the_question_of_every_recipe_in_order() -> None:
+    asked = re.findall("^### (.+)$", prose(NOTEBOOKS / "recipes.ipynb"), flags=re.M)
+    section = (ROOT / "README.md").read_text().split("## Recipes by question")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| \w[\w ]+ \| (.+) \|$", section, flags=re.M)
+    assert [question for row in rows for question in row.split("<br>")] == asked
+
+
+@pytest.mark.parametrize("picture", sorted((NOTEBOOKS / "pictures").iterdir()), ids=name)
+def test_pictures_of_the_readme_are_what_a_lesson_drew(picture) -> None:
+    drawn = [
+        base64.b64decode(output.data["image/png"])
+        for path in LESSONS
+        for cell in cells(path, "code")
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert picture.read_bytes() in drawn
+    assert f"(notebooks/pictures/{picture.name})" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

@@ -70,7 +70,7 @@ def _readme(text: str, lessons: Sequence[str]) -> str:
 def _for_students(text: str, first: str) -> str:
     """The Makefile, or what is said of it, without tests; it opens the first lesson that is there."""
     rules = [part for part in text.split("\n\n") if not part.startswith(("test:", "notebooks:"))]
-    text = re.sub(r"^(# )?make (test|notebooks) .*\n", "", "\n\n".join(rules), flags=re.M)
+    text = re.sub(r"^(# )?make (test|test-all|notebooks) .*\n", "", "\n\n".join(rules), flags=re.M)
     variable = re.compile(r"(?:^#.*\n)*^(\w+) =.*\n", flags=re.M)
     text = variable.sub(lambda found: found[0] if f"$({found[1]})" in text else "", text)
-    return text.replace(".PHONY: lab test notebooks", ".PHONY: lab").replace("00_start_here.ipynb", first)
+    return text.replace(".PHONY: lab test test-all notebooks", ".PHONY: lab").replace("00_start_here.ipynb", first)

@@ -26,12 +26,12 @@ def merge(stub: str, solution: str, answer: str, extra: Mapping[str, str]) -> st
         extra: what the solution may use and the lesson does not define, see `definitions`.
 
     Raises:
-        ExportError: there is not one line of dots, no solution, or it takes other arguments.
+        ExportError: there is no function with one line of dots, no solution, or it takes other arguments.
     """
-    if len(DOTS.findall(stub)) != 1:
-        raise ExportError(f"the cell of {answer} should have one line of dots")
-    (asked,), solved = _functions(stub, answer), _functions(solution, answer)
-    if len(solved) != 1 or ast.dump(solved[0].args) != ast.dump(asked.args):
+    asked, solved = _functions(stub, answer), _functions(solution, answer)
+    if len(asked) != 1 or len(DOTS.findall(stub)) != 1:
+        raise ExportError(f"the lesson should define {answer} in the cell that checks it, with one line of dots")
+    if len(solved) != 1 or ast.dump(solved[0].args) != ast.dump(asked[0].args):
         raise ExportError(f"the solutions should define {answer} once, with the arguments of the lesson")
     needed = _needed(_lines(solution, solved[0]), {name: extra[name] for name in extra if name != answer})
     imports = [lines for lines in needed if lines.startswith(("import ", "from "))]
