@@ -354,3 +354,12 @@ def test_the_pictures_that_judge_are_not_those_that_are_shown() -> None:
     assert not any((picture == judged).flatten(1).all(1).any() for picture in shown)
     assert len(scenes(True)[0]) == 24
     assert len(scenes(False)[0]) == 60
+
+
+def test_who_takes_too_long_is_told(monkeypatch) -> None:
+    from helpers.checks import lesson_09_training
+
+    monkeypatch.setattr(lesson_09_training, "SECONDS", 0)
+    kind, text = outcome("9.3", lambda pictures, kinds: adapt(load_wren()))
+    assert kind == "not yet"
+    assert "it took more than 0 s" in text

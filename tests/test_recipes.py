@@ -105,7 +105,7 @@ def run_alone(source: str, folder: Path) -> tuple[subprocess.CompletedProcess[st
     variables = os.environ | {"TMPDIR": str(temporary), "HOME": str(home), "OMP_NUM_THREADS": "1"}
     without_helpers = "import sys; sys.modules['helpers'] = None\n"  # which may be installed in this environment
     command = [sys.executable, "-I", "-W", "error", "-c", without_helpers + source]
-    done = subprocess.run(command, cwd=here, env=variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=here, env=variables, capture_output=True, text=True, timeout=900)
     files = [path for place in (temporary, home) for path in place.rglob("*") if path.is_file()]
     return done, [*here.iterdir(), *files]  # an optimizer makes an empty folder for PyTorch's compiler elsewhere
 

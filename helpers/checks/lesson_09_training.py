@@ -22,7 +22,7 @@ from ..wren import KINDS, MaskWren, Wren, prepare
 from .feedback import NotAttempted, NotYet, because, call, is_stub
 
 LEAST_ACCURACY, LEAST_IOU = 0.50, 0.38
-SECONDS = 120
+SECONDS = 300
 
 
 @cache
@@ -147,12 +147,12 @@ def loaded(path: Path) -> MaskWren:
 
 def timed(answer: Any, *given: Any) -> Any:
     """What the answer returns, if it does so in time; the random state afterwards is what it was before."""
-    start = time.monotonic()
+    start = time.process_time()  # of all cores, whatever else they do
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(0)
         got = call(answer, *given)
-    if time.monotonic() - start > SECONDS:
-        raise NotYet(f"it took more than {SECONDS} s; less than a minute is enough.")
+    if time.process_time() - start > SECONDS:
+        raise NotYet(f"it took more than {SECONDS} s of all cores together; 60 are enough.")
     return got
 
 
