@@ -349,11 +349,11 @@ def namespace_of(cells: list[NotebookNode]) -> dict[str, Any]:
     return found
 
 
-def slow_if_it_trains(name: str) -> Any:
-    return pytest.param(name, marks=pytest.mark.slow) if name.startswith("09") else name
+def long_if_it_trains(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.long) if name.startswith("09") else name
 
 
-@pytest.mark.parametrize("name", [slow_if_it_trains(name) for name in LESSONS])
+@pytest.mark.parametrize("name", list(map(long_if_it_trains, LESSONS)))
 def test_solutions_get_the_points_and_stubs_do_not(course, name) -> None:
     cells = assignment(course, name)
     marked = [cell.source for cell in cells if "nbgrader" in cell.metadata]

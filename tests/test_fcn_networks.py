@@ -86,7 +86,7 @@ def vgg16() -> nn.Module:
     return torchvision.models.vgg16(weights=None)
 
 
-@pytest.mark.parametrize("make", NETWORKS)
+@pytest.mark.parametrize("make", [*(pytest.param(coarser, marks=pytest.mark.long) for coarser in NETWORKS[:2]), FCN8s])
 def test_full_size_networks_equal_the_published_ones(make, vgg16) -> None:
     fcn = make()
     copy_vgg16_(fcn, vgg16)

@@ -5,31 +5,17 @@ alternate between fewer and more, so that most kinds of networks meet both.
 """
 
 import itertools
-import re
 from typing import Any
 
 import pytest
 import torch
 import torchvision
+from every_model import NAMES, case
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from helpers.first_conv import adapt_conv, adapt_first_conv
 from helpers.heads import find_head, find_heads, replace_head
-
-NAMES = torchvision.models.list_models(module=torchvision.models)
-
-
-def family(name: str) -> str:
-    """The letters that a name begins with: resnet for resnet18 and resnet50."""
-    return re.match("[a-z]+", name)[0]
-
-
-FIRST_OF_ITS_FAMILY = {next(names) for _, names in itertools.groupby(NAMES, family)}
-
-
-def case(name: str, in_channels: int) -> Any:
-    return pytest.param(name, in_channels, marks=[] if name in FIRST_OF_ITS_FAMILY else pytest.mark.long)
 
 
 class WithoutMemory(TorchFunctionMode):

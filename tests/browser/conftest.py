@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from jupyter import FLAGS, NOWHERE, Lab, Lesson, Outside, find_browser
+from jupyter import FLAGS, NOWHERE, PATIENCE, Lab, Lesson, Outside, find_browser
 from playwright.sync_api import Browser, expect, sync_playwright
 
-expect.set_options(timeout=15_000)  # two lessons at once on two cores may take longer than its 5 seconds
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +51,12 @@ def opened() -> Iterator[list[Lesson]]:
 
 
 @pytest.fixture(scope="module")
-def open_lesson(browser: Browser, lab: Lab, opened: list[Lesson]) -> Callable[[str], Lesson]:
-    """Opens a notebook, without its outputs, and runs it to its end."""
+def open_lesson(browser: Browser, lab: Lab, opened: list[Lesson]) -> Callable[[str, str], Lesson]:
+    """Opens a notebook, without its outputs, and runs the cell that contains some text, with those that it needs."""
 
-    def open_and_run(name: str) -> Lesson:
+    def open_and_run(name: str, to: str) -> Lesson:
         opened.append(Lesson(browser, lab, name))
-        opened[-1].run_all()
+        opened[-1].run_to(to)
         return opened[-1]
 
     return open_and_run

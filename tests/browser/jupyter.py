@@ -14,12 +14,13 @@ import secrets
 import shutil
 import socket
 import subprocess
+import symtable
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nbformat
@@ -40,6 +41,7 @@ FLAGS = [
     "--disable-sync",
 ]
 NOWHERE = {"server": "http://127.0.0.1:9", "bypass": "127.0.0.1"}  # the browser's proxy; port 9 discards
+PATIENCE = 15_000  # milliseconds; two lessons at once on two cores may take longer than the 5 seconds of `expect`
 SETTINGS = {
     "notification": {"fetchNews": "false", "checkForUpdates": False},
     "themes": {"theme": "JupyterLab Light"},
@@ -180,7 +182,7 @@ def write_without_outputs(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 class Lesson:
-    """A notebook opened in a page and run from its first cell to its last.
+    """A notebook opened in a page, and run as far as a test wants.
 
     Attributes:
         page: the page it is in.
@@ -200,7 +202,6 @@ class Lesson:
         # `reset`: what an earlier page had open is not opened again
         self.page.goto(f"{lab.url}/lab/tree/notebooks/{name}?reset&token={lab.token}")
         self.page.wait_for_function(CONNECTED, arg=name, timeout=60_000)
-        self.page.evaluate(ANSWERS)
         self.set_theme(theme)
 
     def _meet(self, url: str) -> None:
@@ -208,11 +209,17 @@ class Lesson:
         if not url.startswith(own):
             self.strangers.append(url)
 
-    def run_all(self) -> None:
-        """Run all cells and wait until the last one is done."""
-        # not awaited: the command returns when all cells have run, which evaluate would not wait for
-        self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
-        self.page.wait_for_function(FINISHED, timeout=300_000, polling=200)
+    def run_to(self, text: str) -> None:
+        """Start the kernel, and run the cell that contains `text` after the cells above it that it needs.
+
+        All others are left to nbval: they train for minutes, and no interactive shows what they compute.
+        """
+        self.page.evaluate(ANSWERS)
+        cells = self.page.evaluate(CODE)
+        last = next(number for number, source in cells if text in source)
+        for number in needed(dict(cells), last):
+            self.page.evaluate(RUN_CELL, number)
+            self.page.wait_for_function(FINISHED, arg=number, timeout=300_000, polling=100)
 
     def set_theme(self, theme: str) -> None:
         """Change to JupyterLab's theme of that name, for instance "JupyterLab Dark"."""
@@ -259,6 +266,10 @@ class Lesson:
         self.page.close()
 
 
+CODE = """() =>
+    [...jupyterapp.shell.currentWidget.content.model.cells].flatMap((cell, number) =>
+        cell.type === 'code' ? [[number, cell.sharedModel.getSource()]] : [])
+"""
 SOURCES = """() =>
     [...jupyterapp.shell.currentWidget.content.model.cells].map(cell => cell.sharedModel.getSource())
 """
@@ -281,11 +292,35 @@ ANSWERS = """async () => {
         if (await Promise.race([answer, new Promise(resolve => setTimeout(resolve, 2000, false))])) return
     }
 }"""
-FINISHED = """() => {
-    const cells = [...jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === 'code')
-    const written = cells.filter(cell => cell.sharedModel.getSource().trim())
-    return written.every(cell => cell.executionCount && cell.executionState !== 'running')
+# neither is awaited: the command returns when the cell has run, which evaluate would not wait for
+RUN_CELL = """number => {
+    jupyterapp.shell.currentWidget.content.activeCellIndex = number
+    jupyterapp.commands.execute('notebook:run-cell')
 }"""
+FINISHED = """number => {
+    const cell = jupyterapp.shell.currentWidget.content.model.cells.get(number)
+    return cell.executionCount && cell.executionState !== 'running'
+}"""
+
+
+def needed(cells: Mapping[int, str], last: int) -> list[int]:
+    """Number of a code cell -> its source; what of it cell `last` needs, directly or not, in order, and itself."""
+    found, names = [], set()
+    for number in sorted((number for number in cells if number <= last), reverse=True):
+        top = symtable.symtable(cells[number], "cell", "exec")
+        if number == last or any(
+            s.is_assigned() or s.is_imported() for s in top.get_symbols() if s.get_name() in names
+        ):
+            found.append(number)
+            names |= global_names(top)
+    return found[::-1]
+
+
+def global_names(table: symtable.SymbolTable) -> set[str]:
+    """The names that a cell or a function uses and does not have for itself alone."""
+    inside = set().union(*map(global_names, table.get_children()))
+    is_cell = table.get_type() == "module"
+    return inside | {symbol.get_name() for symbol in table.get_symbols() if is_cell or symbol.is_global()}
 
 
 class Interactive:

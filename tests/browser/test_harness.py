@@ -1,8 +1,10 @@
 """The harness itself: what it must notice, made to happen in a notebook of its own."""
 
+from collections.abc import Iterator
+
 import nbformat
 import pytest
-from jupyter import Lesson, write_without_outputs
+from jupyter import PATIENCE, Lesson, needed, write_without_outputs
 from playwright.sync_api import Page, expect
 
 NOTEBOOK = """
@@ -35,7 +37,20 @@ def lesson(lab, open_lesson) -> Lesson:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     write_without_outputs(notebook, lab.folder / "notebooks/harness.ipynb")
-    return open_lesson("harness.ipynb")
+    return open_lesson("harness.ipynb", to="ipywidgets.VBox(")
+
+
+def test_only_what_a_cell_needs_is_run() -> None:
+    cells = {
+        1: "import torch\nwidth = 3",
+        3: "def build():\n    import math\n    height = math.floor(4.5)\n    return torch.zeros(width, height)",
+        4: "height = 7",
+        6: "built = build()\nmath = 5",
+        7: "shown = [built for _ in range(2)]",
+        8: "width = 99",
+    }
+    assert needed(cells, 7) == [1, 3, 6, 7]
+    assert needed(cells, 4) == [4]
 
 
 def move_the_slider(lesson: Lesson, name: str):
@@ -57,6 +72,15 @@ def test_a_slider_has_a_name_and_moves_text_and_picture(lesson) -> None:
     assert good.pictures()[0].shape == (2, 2, 4)
 
 
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """What never comes is waited for no longer than it takes to know that."""
+    expect.set_options(timeout=2_000)
+    yield
+    expect.set_options(timeout=PATIENCE)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("name", "message"), [("deaf", "not to have text"), ("half deaf", "still the same")])
 def test_an_interactive_that_ignores_its_slider_is_caught(lesson, name, message) -> None:
     with pytest.raises(AssertionError, match=message):

@@ -11,7 +11,7 @@ EXERCISES = sum(len(lesson.exercises) for lesson in LESSONS)
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("00_start_here.ipynb")
+    return open_lesson("00_start_here.ipynb", to="widgets.LessonMap(")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ START = {"Layer": "conv1_1 (conv)", "Image": "0: cat"}
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("01_load_matconvnet.ipynb")
+    return open_lesson("01_load_matconvnet.ipynb", to="widgets.NetworkExplorer(")
 
 
 @pytest.fixture

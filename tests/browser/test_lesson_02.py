@@ -35,7 +35,7 @@ PATIENTS = {  # the lines of each checkpoint, and what the diagnosis must name
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("02_load_state_dict.ipynb")
+    return open_lesson("02_load_state_dict.ipynb", to="widgets.CheckpointClinic(")
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def matched(ticks) -> str:
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("03_load_partial_state_dict.ipynb")
+    return open_lesson("03_load_partial_state_dict.ipynb", to="widgets.KeyMatcher(")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def prediction(weight: torch.Tensor, channels: int, show: str) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("04_adapt_first_conv.ipynb")
+    return open_lesson("04_adapt_first_conv.ipynb", to="widgets.ChannelSurgery(")
 
 
 @pytest.fixture

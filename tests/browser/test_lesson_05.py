@@ -33,7 +33,7 @@ def parameters(*layers: str) -> int:
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("05_replace_head.ipynb")
+    return open_lesson("05_replace_head.ipynb", to="widgets.CutAndGraft(")
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ def test_it_counts_what_the_checkpoint_has(graft, cut, what) -> None:
     new = (POOLED[cut] + 1) * 10 if what == LINEAR else tasks * 161 * 10
     kept = trunk + tasks * rest
     choose(graft, cut, what, 0)
+    expect(graft.view).to_contain_text(f"up to {cut}")
     expect(graft.view).to_contain_text(f"{kept / (kept + new):.1%} of the new network's {kept + new:,} parameters")
     gone = parameters("fc") + (rest if what == LINEAR else 0)
     expect(graft.view).to_contain_text(f"{gone:,} of the old network's {parameters(*ORDER, 'fc'):,} are gone")

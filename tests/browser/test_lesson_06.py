@@ -14,7 +14,7 @@ IMAGE = torch.tensor(IMAGES[0, :, ::2, ::2])
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("06_initialize_fcn_upsampling.ipynb")
+    return open_lesson("06_initialize_fcn_upsampling.ipynb", to="widgets.UpsamplingBench(")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def parameters(module: str) -> int:
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("07_freeze_layers.ipynb")
+    return open_lesson("07_freeze_layers.ipynb", to="widgets.FreezeTree(")
 
 
 @pytest.fixture

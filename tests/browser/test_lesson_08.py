@@ -11,7 +11,7 @@ EQUAL = "All losses are equal, and in the end all weights are, bit by bit."
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("08_save_and_resume.ipynb")
+    return open_lesson("08_save_and_resume.ipynb", to="widgets.ResumeBench(")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ FILE = "the file's order"
 
 @pytest.fixture(scope="module")
 def lesson(open_lesson) -> Lesson:
-    return open_lesson("09_capstone.ipynb")
+    return open_lesson("09_capstone.ipynb", to="widgets.TwoFiles(")
 
 
 @pytest.fixture
