@@ -1,7 +1,7 @@
 """Wren, the network of the capstone: nobody has met it, and its files do not agree with its names.
 
 A plain chain, so that a MatConvNet SimpleNN can hold it: each of its six convs is followed by BatchNorm and ReLU,
-two of them are in groups, a max pooling halves the maps after the first and after the third, and a 1x1 conv makes a
+three of them are in groups, a max pooling halves the maps after the first and after the third, and a 1x1 conv makes a
 map of scores for each class, whose mean is the answer.
 """
 
@@ -47,7 +47,7 @@ def prepare(images: Tensor, size: int | None = None) -> Tensor:
 
 
 class Wren(nn.Module):
-    """The network: half a million weights, and one unit of its features for every 8x8 pixels.
+    """The network: 400,000 weights, and one unit of its features for every 8x8 pixels.
 
     Args:
         num_classes: channels of the score maps.

@@ -46,6 +46,13 @@ def test_the_recipe_gives_each_network_its_inputs_and_leaves_no_hooks(recipe) ->
     assert not any(module._forward_hooks for module in [*model.modules(), *other.modules()])
 
 
+def test_numbers_that_are_none_do_not_agree(recipe) -> None:
+    model, x = Wren().eval(), torch.randn(2, 3, 40, 32)
+    other = copy.deepcopy(model)
+    other.cross.norm.running_var[3] = -1
+    assert defined(recipe, "where_they_part")(other, model, PAIRS, x)[0] == "cross"
+
+
 def test_the_comments_of_the_recipe_work_when_uncommented(capsys) -> None:
     replace = {'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()"}
     replace |= {"torchvision.models.resnet18()": "resnet18()"}

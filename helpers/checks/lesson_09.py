@@ -195,8 +195,9 @@ EXERCISES = {
         hints=(
             "Start from adapt(load_wren()). All 4 channels, all layers; AdamW or SGD; the head may be faster.",
             "60 pictures are few, so show each of them many times, mirrored and shifted: 40 epochs of `fit` with a "
-            "batch of 20 take seconds.",
-            "fit(model, torch.optim.SGD(parameter_groups(...), momentum=0.9), prepare(pictures), kinds, epochs=40)",
+            "batch of 20 take seconds, and reached 50 to 56 % as they are, up to 66 with copies that differ.",
+            "SGD(parameter_groups(model, 0.02, head='score', head_lr=0.1), momentum=0.9), and `fit` on ten copies of "
+            "all pictures for 6 epochs; one copy is inputs.roll((5, -3), (2, 3)).flip(-1), and torch.cat joins them.",
         ),
         praise="no path from random weights got there in our runs.",
     ),

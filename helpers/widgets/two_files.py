@@ -93,5 +93,5 @@ class TwoFiles(Interactive):
 
 
 def _said(far: float) -> str:
-    """A relative difference in words that rounding does not change from machine to machine."""
+    """A relative difference in words that rounding hardly ever changes from machine to machine."""
     return "equal" if far < 1e-4 else f"{far:.0%} apart" if far < 10 else "more than 1,000% apart"
