@@ -210,7 +210,7 @@ INTERACTIVES = {
     "cut and graft": cut_and_graft,
     "freeze tree": freeze_tree,
     "resume bench": resume_bench,
-    "two files": two_files,
+    "file comparison": two_files,
     "upsampling bench": upsampling_bench,
 }
 

@@ -108,11 +108,17 @@ WRONG_LOADS = {
     "nothing loaded": (Wren, "it was not loaded"),
     "a state_dict": (lambda: load_wren().state_dict(), "return the network itself"),
     "wrapped": (lambda: nn.Sequential(load_wren()), "do not wrap it"),
-    "the .mat's module": (lambda: load_matconvnet(DATA / "wren.mat").to_module(), "keep its names"),
+    "the .mat's module": (
+        lambda: load_matconvnet(DATA / "wren.mat").to_module(),
+        "state_dict_for(Wren()) gives them Wren's",
+    ),
+    "divided": (lambda: load_mat(1 / (255 * 0.25)), "times what it should be"),
+    "not halved": (lambda: load_mat(255), "it is 4 times what it should be"),
     "the checkpoint's names": (
         lambda: Wren().load_state_dict(torch.load(DATA / "wren.ckpt")["nets"]["student"]["weights"]),
         "the names are still the checkpoint's",
     ),
+    "called": (load_wren(), "hand in the function that makes it"),
     "one for all": (one, "two calls give networks with the same memory"),
 }
 
@@ -189,7 +195,17 @@ WRONG_ADAPTS = {
     "large rows": (large_rows, "nn.Conv2d begins with less"),
     "three channels": (lambda wren: copy.deepcopy(wren), "4 input channels are wanted"),
     "ten classes": (lambda wren: _ten(wren), "6 classes are wanted"),
+    "no padding": (lambda wren: other_conv(wren, padding=0, bias=False), "padding of your first conv is (0, 0)"),
+    "a bias": (lambda wren: other_conv(wren, padding=2), "your first conv has a bias"),
 }
+
+
+def other_conv(wren, **options):
+    new = adapt(wren)
+    conv = nn.Conv2d(4, 32, 5, stride=2, **options)
+    conv.weight = new.stem.conv.weight
+    new.stem.conv = conv
+    return new
 
 
 def _ten(wren):
@@ -307,9 +323,17 @@ WRONG_MASKS = {
     "no head": (saving(lambda: without("score")), "the file lacks score."),
     "six classes": (saving(lambda: adapt(load_wren()).state_dict()), "7 classes with the background"),
     "more": (saving(lambda: masked().state_dict() | {"epoch": torch.zeros(1)}), "export the network alone"),
-    "a prefix": (saving(lambda: {f"net.{key}": t for key, t in masked().state_dict().items()}), "the file lacks"),
-    "not learned": (saving(lambda: masked().state_dict()), "38% are wanted of the 60"),
+    "a prefix": (saving(lambda: {f"net.{key}": t for key, t in masked().state_dict().items()}), "with 'net.' in front"),
+    "three channels": (saving(lambda: MaskWren(7).state_dict()), "four channels"),
+    "not learned": (saving(lambda: masked().state_dict()), "hardly learned its own 24 scenes"),
 }
+
+
+def test_what_learned_its_scenes_and_fails_is_told_what_to_do() -> None:
+    from helpers.checks.lesson_09_training import _why_few_hits
+
+    assert "began with random weights" in _why_few_hits(MaskWren(7, in_channels=4), known=0.7)
+    assert "move row i of that head to row i + 1" in _why_few_hits(masked(), known=0.7)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What "two files" should show, computed without the helpers: scipy, and one torch op for each layer."""
+"""What "file comparison" should show, computed without the helpers: scipy, and one torch op for each layer."""
 
 from __future__ import annotations
 

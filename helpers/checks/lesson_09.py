@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from ..datasets import DATA
 from ..matconvnet import load_matconvnet
@@ -35,6 +36,8 @@ def pretrained() -> Wren:
 
 def verify_load(answer: Any) -> None:
     """9.1 `load_wren() -> Wren`."""
+    if isinstance(answer, nn.Module):
+        raise NotYet("this is a network; hand in the function that makes it: check('9.1', load_wren), no brackets.")
     got = call(answer, crashes=LOAD_CRASHES)
     expect_wren(got, in_channels=3, num_classes=10)
     state = got.state_dict()
@@ -56,6 +59,8 @@ def _why_other(key: str, state: dict[str, Tensor]) -> str | None:
             "this kernel takes 0 to 255; Wren is to take what `prepare` gives, in which a step of one grey level is "
             "1 / (255 * 0.25)."
         )
+    if key == "stem.conv.weight" and (ratio := _ratio(got, expected[key])):
+        return f"it is {ratio:.4g} times what it should be: multiply what the .mat has by 255 * 0.25, once."
     if key == "stem.conv.weight" and _close(got.flip(1), expected[key]):
         return "red and blue have changed places."
     if got.ndim == 4 and got.shape[-1] > 1 and _close(got.transpose(2, 3), expected[key]):
@@ -73,6 +78,12 @@ def _why_other(key: str, state: dict[str, Tensor]) -> str | None:
 
 def _close(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-5)
+
+
+def _ratio(a: Tensor, b: Tensor) -> float | None:
+    """How many times b a is, if it is that everywhere."""
+    ratio = (a * b).sum() / b.square().sum()
+    return ratio.item() if ratio and (a / ratio - b).norm() < 1e-3 * b.norm() else None
 
 
 def _same_rows(a: Tensor, b: Tensor) -> bool:
@@ -93,7 +104,11 @@ def expect_wren(got: Any, in_channels: int, num_classes: int) -> None:
         raise NotYet(f"a Wren is wanted, not a {type(got).__name__}.{because('return the network itself.')}")
     missing = Wren().state_dict().keys() - got.state_dict().keys()
     if missing:
-        why = because("keep its names: replace layers where they stand, and do not wrap it.")
+        why = because(
+            "its layers have the names of the .mat; net.state_dict_for(Wren()) gives them Wren's."
+            if isinstance(got, GraphModule)  # what network.to_module() gives
+            else "keep its names: replace layers where they stand, and do not wrap it."
+        )
         raise NotYet(f"a Wren has {min(missing)}, but what you return, a {type(got).__name__}, does not.{why}")
     for name, axis, wanted, what in (("stem.conv", 1, in_channels, "input channels"), ("score", 0, num_classes, "")):
         shape = tuple(got.get_submodule(name).weight.shape)
@@ -153,6 +168,12 @@ def _why_not_kept(got: Wren, source: Wren) -> str:
                 return "the kernels of red, green and blue are to stay as they are."
         elif not key.startswith("score") and tensor.is_floating_point() and not _close(other, tensor):
             return f"{key} was not taken over."
+    conv, old = got.stem.conv, source.stem.conv
+    for option in ("stride", "padding"):
+        if getattr(conv, option) != getattr(old, option):
+            return f"{option} of your first conv is {getattr(conv, option)}, and was {getattr(old, option)}."
+    if conv.bias is not None:
+        return "your first conv has a bias, and had none."
     return "a layer runs that did not run before."
 
 
@@ -205,7 +226,7 @@ EXERCISES = {
         verify_learn_masks,
         hints=(
             "MaskWren(7, in_channels=4) has Wren's names, so a state_dict fits, but for the head: class 0 is the "
-            "background now. Straight from Wren we reached 37 to 39 %; let it learn the sixty pictures first.",
+            "background now. Straight from Wren we reached 35 to 39 %; let it learn the sixty pictures first.",
             "replace_head knows 1x1 convs: replace_head(model, 7, keep={1: 0, 2: 1, ...}) keeps row i as row i + 1. "
             "Then `fit` on scenes and masks.",
             "export_weights(model, path) writes everything that the state_dict has, buffers too.",

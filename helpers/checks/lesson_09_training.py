@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,18 @@ def verify_learn_masks(answer: Any) -> None:
         raise NotYet(
             f"the network in your file reaches a mean IoU of {reached:.1%} on 60 scenes that were kept back, and "
             f"{known:.0%} on the 24 that it learned from; {LEAST_IOU:.0%} are wanted of the 60."
+            f"{because(_why_few_hits(model, known))}"
         )
+
+
+def _why_few_hits(model: MaskWren, known: float) -> str:
+    if known < LEAST_IOU:
+        return "it has hardly learned its own 24 scenes: more epochs, or another rate."
+    if not _like_pretrained(model.stem):
+        return "its first kernels are not like Wren's, so it began with random weights, or its rate was too high."
+    return (
+        "let it learn the sixty pictures first, move row i of that head to row i + 1, and mirror and shift the scenes."
+    )
 
 
 def loaded(path: Path) -> MaskWren:
@@ -129,16 +141,24 @@ def loaded(path: Path) -> MaskWren:
     expected = model.state_dict()
     for key in expected:
         if key not in state:
-            buffer = "buffers belong to the weights: save model.state_dict(), not its parameters alone."
-            raise NotYet(f"the file lacks {key}.{because(buffer if 'running' in key or 'num_' in key else None)}")
+            raise NotYet(f"the file lacks {key}.{because(_why_lacking(key, state))}")
         if state[key].shape != expected[key].shape:
             shapes = f"{tuple(state[key].shape)} in the file, {tuple(expected[key].shape)}"
-            raise NotYet(f"{key} is {shapes} in MaskWren(7, in_channels=4).{because('7 classes with the background.')}")
+            why = "7 classes with the background." if key.startswith("score") else "four channels, as in 9.2."
+            raise NotYet(f"{key} is {shapes} in MaskWren(7, in_channels=4).{because(why)}")
     extra = state.keys() - expected.keys()
     if extra:
         raise NotYet(f"the file has {min(extra)}, which is not in a MaskWren.{because('export the network alone.')}")
     model.load_state_dict(state)
     return model
+
+
+def _why_lacking(key: str, state: Mapping[str, Tensor]) -> str | None:
+    if longer := next((name for name in state if name.endswith(f".{key}")), None):
+        return f"there is {longer}, with {longer.removesuffix(key)!r} in front; export the network itself."
+    if "running" in key or "num_" in key:
+        return "buffers belong to the weights: save model.state_dict(), not its parameters alone."
+    return None
 
 
 def timed(answer: Any, *given: Any) -> Any:

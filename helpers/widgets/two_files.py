@@ -30,7 +30,7 @@ SCALES = {
 class TwoFiles(Interactive):
     """The checkpoint's tensors, put into a `Wren` as chosen, beside the network of the `.mat`, block by block."""
 
-    name = "two files"
+    name = "file comparison"
 
     def __init__(
         self,

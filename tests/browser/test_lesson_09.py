@@ -1,4 +1,4 @@
-"""Lesson 09 in a browser: two files."""
+"""Lesson 09 in a browser: the comparison of two files."""
 
 import pytest
 import wren_by_hand
@@ -18,7 +18,7 @@ def lesson(open_lesson) -> Lesson:
 
 @pytest.fixture
 def files(lesson: Lesson) -> Interactive:
-    shown = lesson.interactive("two files")
+    shown = lesson.interactive("file comparison")
     choose(shown, "as numbered", "as numbered", "0 to 1", "CIFAR-10's order")
     expect(shown.view).to_contain_text("part at stem")
     return shown
@@ -67,4 +67,4 @@ def test_it_can_be_read_in_both_themes(lesson, files) -> None:
 
 def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
     opened.append(Lesson(browser, lab, "as_committed/09_capstone.ipynb"))
-    opened[-1].expect_still("two files", "part at stem")
+    opened[-1].expect_still("file comparison", "part at stem")
