@@ -173,6 +173,9 @@ WRONG = {  # exercise -> what the message must name -> the answer
         "a pool has no such field at all": lambda raw: {
             e[0, 0]["name"].item(): e[0, 0]["weights"] for e in cells(raw)[0]
         },
+        "are the arrays themselves": lambda raw: {
+            k: (a[0], b) if k == "c2" else (a, b) for k, (a, b) in read(raw).items()
+        },
         "the bias was reshaped": lambda raw: {k: (a, b.reshape(-1)) for k, (a, b) in read(raw).items()},
         "the kernel and the bias, but got a int": lambda raw: dict.fromkeys(read(raw), 1),
         "expected the layers c1, c2, c3 and c4, got none": lambda raw: {},
@@ -202,6 +205,8 @@ WRONG = {  # exercise -> what the message must name -> the answer
             fold(w, b, a, m, s)[0],
             b + (w * (255 * m - a).view(1, 3, 1, 1)).sum(),
         ),
+        "did not go through the weight": lambda w, b, a, m, s: (fold(w, b, a, m, s)[0], b + (255 * m - a).sum()),
+        "std belongs to the weight alone": lambda w, b, a, m, s: fold(w, b, a, m, s, shift=255 * m / s - a),
         "the old bias is missing": lambda w, b, a, m, s: fold(w, 0 * b, a, m, s),
         "std was not applied": lambda w, b, a, m, s: fold(w, b, a, m, s, scale=0 * s + 255),
         "the weight was not changed": lambda w, b, a, m, s: (w, b),

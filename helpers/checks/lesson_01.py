@@ -130,6 +130,11 @@ def verify_fold(answer: Any) -> None:
         ),
         ("a conv adds its terms up, so take their sum, not their mean.", bias + terms.mean((1, 2, 3))),
         ("the sum runs over the outputs too; each output has a bias of its own.", bias + terms.sum()),
+        ("the shift did not go through the weight; a conv multiplies first, then adds.", bias + shift.sum()),
+        (
+            "std belongs to the weight alone; the shift is 255 * mean - average.",
+            bias + (weight * (255 * mean / std - average).view(1, 3, 1, 1)).sum((1, 2, 3)),
+        ),
         ("the old bias is missing.", terms.sum((1, 2, 3))),
     ]
     compare(got_bias, bias + terms.sum((1, 2, 3)), "the bias", causes)

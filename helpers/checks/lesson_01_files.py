@@ -69,7 +69,7 @@ def _verify_pairs(got: Any, kernels: dict[str, NDArray], biases: dict[str, NDArr
         reversed_pair = "the pair is the wrong way round; the kernel comes first."
         moved = (CONVERTED, right.permute(3, 2, 0, 1))
         exchanged = (reversed_pair if name == "c1" else by_position, vector)
-        compare(kernel, right, f"the kernel of {name}", [moved, exchanged])
+        compare(kernel, right, f"the kernel of {name}", [moved, exchanged, (NO_CELL, right[0])])
         compare(
             bias, vector, f"the bias of {name}", [("the bias was reshaped; leave it as it is.", vector.reshape(-1))]
         )
@@ -79,6 +79,9 @@ IN_A_STRUCT = "this file keeps its layers in a struct, and a struct is a (1, 1) 
 CONVERTED = "return the arrays as they are; converting them is exercise 1.1."
 EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
 OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
+NO_CELL = (
+    "`filters` and `biases` are the arrays themselves; only `weights` is a cell, from which one takes [0] and [1]."
+)
 READING_CRASHES = [
     ("'net'", "not every file has a `net`; here the layers are raw['layers']."),
     ("unhashable", "each element is a (1, 1) struct; take layer = element[0, 0], and .item() of its name."),
