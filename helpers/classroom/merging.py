@@ -82,14 +82,14 @@ def _needed(code: str, extra: Mapping[str, str]) -> list[str]:
     """The definitions that a function takes from around it, directly or not, in their order."""
     found, waiting = set(), [code]
     while waiting:
-        new = (_global_names(waiting.pop()) & extra.keys()) - found
+        new = (global_names(waiting.pop()) & extra.keys()) - found
         found |= new
         waiting += [extra[name] for name in new]
     return [lines for name, lines in extra.items() if name in found]
 
 
-def _global_names(code: str) -> set[str]:
-    """Names that are neither arguments nor local variables."""
+def global_names(code: str) -> set[str]:
+    """The names that a cell or a function uses or binds, but for arguments and local variables."""
     tables = [symtable.symtable(code, "solution", "exec")]
     for table in tables:
         tables += table.get_children()

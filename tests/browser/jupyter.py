@@ -29,6 +29,8 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from helpers.classroom.merging import global_names
+
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = [
@@ -305,22 +307,13 @@ FINISHED = """number => {
 
 def needed(cells: Mapping[int, str], last: int) -> list[int]:
     """Number of a code cell -> its source; what of it cell `last` needs, directly or not, in order, and itself."""
-    found, names = [], set()
-    for number in sorted((number for number in cells if number <= last), reverse=True):
-        top = symtable.symtable(cells[number], "cell", "exec")
-        if number == last or any(
-            s.is_assigned() or s.is_imported() for s in top.get_symbols() if s.get_name() in names
-        ):
+    found, names = [last], global_names(cells[last])
+    for number in sorted((number for number in cells if number < last), reverse=True):
+        symbols = symtable.symtable(cells[number], "cell", "exec").get_symbols()
+        if any(s.get_name() in names and (s.is_assigned() or s.is_imported()) for s in symbols):
             found.append(number)
-            names |= global_names(top)
+            names |= global_names(cells[number])
     return found[::-1]
-
-
-def global_names(table: symtable.SymbolTable) -> set[str]:
-    """The names that a cell or a function uses and does not have for itself alone."""
-    inside = set().union(*map(global_names, table.get_children()))
-    is_cell = table.get_type() == "module"
-    return inside | {symbol.get_name() for symbol in table.get_symbols() if is_cell or symbol.is_global()}
 
 
 class Interactive:
