@@ -1,38 +1,58 @@
 # make lab     set up .venv if need be, open the workbook in JupyterLab
 # make test    set up .venv if need be, run the tests and all notebooks
 # make test-all    the same with lessons on full-size networks and all of torchvision's models, as continuous integration
+# make lesson LESSON=04    all that concerns one lesson: its notebooks, exercises, interactive and tests
 # make notebooks   run every notebook again and store its outputs (after changing a lesson)
+# make readme      write the lessons' table into README.md anew (after changing a lesson's first cell)
+# make coverage    which lines of helpers the unit tests reach
+# make constraints     write the versions of this .venv into constraints.txt (when all tests are green)
 #
 # Another Python: make lab PYTHON=python3.12    Options for JupyterLab: make lab ARGS=--no-browser
 
 PYTHON = python3
 ARGS =
+LESSON =
 BIN = .venv/bin
+FIRST = $(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb)))
 # the file browser shows the whole workbook, not just its notebooks
 LAB = --ServerApp.root_dir=.
 # two workers, each with a core of its own; a file stays with one worker, in the order that conftest.py gives
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+NBVAL = --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/support/nbval_sanitize.cfg
 
-.PHONY: lab test test-all notebooks setup
+.PHONY: lab test test-all lesson notebooks readme coverage constraints setup has-tests
 
 lab: setup
 	@# on the PATH, so that `python` is this workbook's in JupyterLab's terminals, too
-	@echo "lab: opening notebooks/00_start_here.ipynb; stop the server with Ctrl-C"
+	@echo "lab: opening $(FIRST); stop the server with Ctrl-C"
 	@if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
-	PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/python -m jupyterlab $$root $(LAB) $(ARGS) notebooks/00_start_here.ipynb
+	PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/python -m jupyterlab $$root $(LAB) $(ARGS) $(FIRST)
 
 test: CHOSEN = -m "not long"
-test test-all: setup
-	@echo "test: style"
-	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
-	@echo "test: helpers and notebooks"
-	@$(PYTEST) $(CHOSEN) --nbval --nbval-current-env --nbval-cell-timeout=300 \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg --ignore tests/browser tests notebooks
-	@echo "test: interactives in a browser"
-	@$(PYTEST) tests/browser
+test test-all: has-tests setup
+	@echo "test: style and types"
+	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
+	@echo "test: helpers, workbook, notebooks, and interactives in a browser"
+	@$(PYTEST) $(CHOSEN) $(NBVAL) tests notebooks
 
-notebooks: setup
-	@$(BIN)/python .ci/refresh_notebooks.py
+lesson: has-tests setup
+	@$(PYTEST) -m "not long" $(NBVAL) --lesson "$(LESSON)" tests notebooks
+
+notebooks: has-tests setup
+	@$(BIN)/python tools/refresh_notebooks.py
+
+readme: has-tests setup
+	@$(BIN)/python tools/refresh_readme.py
+
+coverage: has-tests setup
+	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -m "not long and not slow" --cov=helpers --cov-branch \
+		--cov-report=term-missing:skip-covered tests/helpers
+
+constraints: setup
+	@$(BIN)/python tools/write_constraints.py
+
+has-tests:
+	@test -d tests || { echo "a handout has no tests: they are in the workbook that it was made from" >&2; exit 1; }
 
 setup:
-	@sh .ci/setup $(PYTHON)
+	@sh tools/setup.sh $(PYTHON)

@@ -1,35 +1,49 @@
-"""Tests, and the notebooks that are run as tests, leave alone what the learner has passed; the slowest run first."""
+"""How tests run, notebooks among them: in which order, which take long, and which are about one lesson."""
 
+import json
 import os
+import re
+from functools import cache
+from pathlib import Path
 
 import pytest
 
-os.environ["WORKBOOK_PROGRESS"] = ""
+os.environ["WORKBOOK_PROGRESS"] = ""  # what the learner has passed is left alone
 
-# What takes a minute or more. With two workers, one of these left for the end would run alone.
-SLOWEST = (
-    "tests/test_lessons_real.py",
-    "tests/test_torchvision_models.py",
-    "tests/test_state_dict_renames.py",
-    "notebooks/solutions/09_capstone.ipynb",
-    "notebooks/06_initialize_fcn_upsampling.ipynb",
-    "notebooks/04_adapt_first_conv.ipynb",
-    "notebooks/03_load_partial_state_dict.ipynb",
-    "tests/test_recipes.py",
-    "tests/test_classroom.py",
-    "tests/browser/test_lesson_03.py",
-    "tests/browser/test_lesson_04.py",
-)
-LONG = ("notebooks/solutions/09_capstone.ipynb",)  # a notebook cannot mark itself
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lesson", default="", help="two digits: only what is about this lesson")
+
+
+@cache
+def is_long(path: Path) -> bool:
+    """A notebook cannot mark itself: one of its cells has the tag."""
+    if path.suffix != ".ipynb":
+        return False
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return any("long" in cell["metadata"].get("tags", []) for cell in cells)
+
+
+def is_about(item: pytest.Item, lesson: str) -> bool:
+    """Its notebook and solution, test files with its number, and in shared files the tests of its exercises."""
+    name = rf"(?<!\d){lesson}_\w+|_{lesson}\.py"
+    return bool(re.search(rf"{name}|[\[ -]{int(lesson)}\.\d", item.nodeid))
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        file = item.nodeid.split("::")[0]
-        return SLOWEST.index(file) if file in SLOWEST else len(SLOWEST)
-
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Notebooks first, then files with slow tests, then the rest: so no worker is left alone with a long one."""
+    lesson = config.getoption("--lesson")
+    if lesson:
+        items[:] = [item for item in items if is_about(item, lesson)]
     for item in items:
-        if item.nodeid.split("::")[0] in LONG:
+        if is_long(item.path):
             item.add_marker("long")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> int:
+        if item.path.suffix == ".ipynb":
+            return 0
+        return 1 if item.path in slow else 2
+
     items.sort(key=place)  # stable: within a file, nothing changes its place

@@ -19,9 +19,9 @@ from fcn import seconds, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from helpers import models
 from helpers.freezing import cache_features, freeze, trainable_parameters
 from helpers.heads import truncate
+from workbook import networks
 
 IMAGES, BATCH = 200, 20
 
@@ -34,14 +34,14 @@ def step(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def with_rnn3() -> nn.Module:
-    trunk = models.vgg16()
+    trunk = networks.vgg16()
     freeze(trunk)
     return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh(), trunk)
 
 
 def steps() -> None:
     x, y = torch.randn(BATCH, 3, 64, 64), torch.randint(0, 10, (BATCH,))
-    whole, head, upper = models.vgg16(), models.vgg16(), models.vgg16()
+    whole, head, upper = networks.vgg16(), networks.vgg16(), networks.vgg16()
     freeze(head, "features", "classifier.[0-5]")
     freeze(upper, "features.[0-9]", "features.1?")
     in_front = with_rnn3()
@@ -86,5 +86,5 @@ def epochs(title: str, net: nn.Module, width: int) -> None:
 
 if __name__ == "__main__":
     steps()
-    epochs("an epoch, thin VGG16, 200 images of 64x64", models.vgg16(), 256)
+    epochs("an epoch, thin VGG16, 200 images of 64x64", networks.vgg16(), 256)
     epochs("an epoch, full-size VGG16, 200 images of 64x64", torchvision.models.vgg16(), 4096)

@@ -17,20 +17,20 @@ from statistics import median
 import matplotlib.pyplot as plt
 import torch
 
-from helpers import datasets, models, widgets
-from helpers.example_training import PARTS, new_training, steps
 from helpers.fcn import bilinear_kernel, init_bilinear_
 from helpers.first_conv import adapt_first_conv
 from helpers.heads import truncate
-from helpers.lessons import LESSONS
 from helpers.matconvnet import load_matconvnet
 from helpers.state_dict import load_matching
 from helpers.state_dict.matching import renamed
-from helpers.widgets.channel_surgery import EXTRA_GREY
-from helpers.widgets.cut_and_graft import TWO
-from helpers.widgets.network_explorer import ARRANGEMENTS, rearranged
-from helpers.widgets.two_files import CIFAR10, NUMBERED, UNIT
-from helpers.wren import Wren, prepare
+from workbook import data, networks, widgets
+from workbook.example_training import PARTS, new_training, steps
+from workbook.lessons import LESSONS
+from workbook.widgets.channel_surgery import EXTRA_GREY
+from workbook.widgets.cut_and_graft import TWO
+from workbook.widgets.network_explorer import ARRANGEMENTS, rearranged
+from workbook.widgets.two_files import CIFAR10, NUMBERED, UNIT
+from workbook.wren import Wren, prepare
 
 BUDGET_MS = 200
 
@@ -46,10 +46,10 @@ def milliseconds(work: Callable[[], object], times: int = 30) -> float:
 
 
 def network_explorer() -> dict[str, float]:
-    path = datasets.vgg16_mat()
-    images, labels = datasets.cifar10_sample()
+    path = data.vgg16_mat()
+    images, labels = data.cifar10_sample()
     explorer = widgets.NetworkExplorer(
-        load_matconvnet(path), images[:12], [datasets.CIFAR10_CLASSES[i] for i in labels[:12]]
+        load_matconvnet(path), images[:12], [data.CIFAR10_CLASSES[i] for i in labels[:12]]
     )
     layers = [layer.name for layer in explorer.net.layers if "weight" in layer.params]
 
@@ -82,25 +82,25 @@ def lesson_map() -> dict[str, float]:
 
 def key_matcher() -> dict[str, float]:
     """The naive recipe loads the checkpoint for each tick; what cannot be saved is renaming the keys."""
-    state_dict = torch.load(datasets.vgg16_pth())
+    state_dict = torch.load(data.vgg16_pth())
     two = widgets.make_student_and_teacher(state_dict)
     rules = {"teacher": (r"^teacher\.", ""), "body": (r"^backbone\.", "features."), "head": (r"^head", "classifier")}
-    shown = widgets.KeyMatcher(models.vgg16(102), two, rules)
+    shown = widgets.KeyMatcher(networks.vgg16(102), two, rules)
     pairs = list(rules.values())
     return {
         "update": milliseconds(lambda: shown.draw(rule_0=True, rule_1=True, rule_2=True, hide_loaded=False)),
-        "naive: build it and load": milliseconds(lambda: load_matching(models.vgg16(102), two, rename=pairs), 5),
+        "naive: build it and load": milliseconds(lambda: load_matching(networks.vgg16(102), two, rename=pairs), 5),
         "limit: rename the keys": milliseconds(lambda: renamed(two, pairs)),
     }
 
 
 def channel_surgery() -> dict[str, float]:
     """The naive recipe builds the new network; what cannot be saved is running it."""
-    model = models.vgg16().eval()
-    model.load_state_dict(torch.load(datasets.vgg16_pth()))
-    images, labels = datasets.cifar10_sample()
-    names = [datasets.CIFAR10_CLASSES[i] for i in labels[:12]]
-    shown = widgets.ChannelSurgery(model, images[:12], names, datasets.CIFAR10_CLASSES)
+    model = networks.vgg16().eval()
+    model.load_state_dict(torch.load(data.vgg16_pth()))
+    images, labels = data.cifar10_sample()
+    names = [data.CIFAR10_CLASSES[i] for i in labels[:12]]
+    shown = widgets.ChannelSurgery(model, images[:12], names, data.CIFAR10_CLASSES)
     new, inputs = copy.deepcopy(model), shown.inputs(5, EXTRA_GREY)
     adapt_first_conv(new, 5, "mean_extra")
 
@@ -120,11 +120,11 @@ def channel_surgery() -> dict[str, float]:
 
 def cut_and_graft() -> dict[str, float]:
     """The naive recipe cuts the network and runs it for each update."""
-    model = models.resnet18(width=0.3125).eval()
-    images, labels = datasets.cifar10_sample()
-    names = [datasets.CIFAR10_CLASSES[i] for i in labels[:12]]
+    model = networks.resnet18(width=0.3125).eval()
+    images, labels = data.cifar10_sample()
+    names = [data.CIFAR10_CLASSES[i] for i in labels[:12]]
     shown = widgets.CutAndGraft(model, ["layer2", "layer3"], images[:12], names)
-    x = datasets.normalize(images[:12])
+    x = data.normalize(images[:12])
     with torch.no_grad():
         return {
             "update": milliseconds(lambda: shown.draw(cut="layer2", graft=TWO, classes=7, image=3)),
@@ -134,7 +134,7 @@ def cut_and_graft() -> dict[str, float]:
 
 def freeze_tree() -> dict[str, float]:
     """The naive recipe takes a step with all modules for each update, ten times to be sure of its time."""
-    model, x = models.resnet18(width=0.3125), torch.rand(8, 3, 64, 64)
+    model, x = networks.resnet18(width=0.3125), torch.rand(8, 3, 64, 64)
     modules = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
     shown = widgets.FreezeTree(model, modules, x)
     return {
@@ -162,7 +162,7 @@ def resume_bench() -> dict[str, float]:
 
 def upsampling_bench() -> dict[str, float]:
     """The naive recipe makes a layer, and a figure with matplotlib, for each update."""
-    images, _ = datasets.cifar10_sample()
+    images, _ = data.cifar10_sample()
     shown = widgets.UpsamplingBench(images[0, :, ::2, ::2])
     kernel, pixels = bilinear_kernel(8), images[:1, :, ::2, ::2].float() / 255
 
@@ -184,12 +184,12 @@ def upsampling_bench() -> dict[str, float]:
 
 def two_files() -> dict[str, float]:
     """The naive recipe reads both files again for each update; what cannot be saved is to run the network once."""
-    images, labels = datasets.cifar10_sample()
+    images, labels = data.cifar10_sample()
     images, labels = images[::5], labels[::5]
 
     def build() -> widgets.TwoFiles:
-        checkpoint = torch.load(datasets.DATA / "wren.ckpt")
-        network = load_matconvnet(datasets.DATA / "wren.mat")
+        checkpoint = torch.load(data.DATA / "wren.ckpt")
+        network = load_matconvnet(data.DATA / "wren.mat")
         weights = checkpoint["nets"]["student"]["weights"]
         return widgets.TwoFiles(network, weights, checkpoint["classes"], images, labels)
 

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from helpers.datasets import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD
 from helpers.matconvnet import Layer, linear_to_conv, save_matconvnet
-from helpers.models import VGG, resnet18, vgg16
-from helpers.wren import BLOCKS, Wren
+from workbook.data import CIFAR10_CLASSES, IMAGENET_MEAN, IMAGENET_STD
+from workbook.networks import VGG, resnet18, vgg16
+from workbook.wren import BLOCKS, Wren
 
 DATA = Path(__file__).resolve().parent
 RESNET_WIDTH = 0.3125

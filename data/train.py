@@ -19,9 +19,9 @@ from cifar10 import load_cifar10
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from helpers import wren
-from helpers.datasets import normalize
-from helpers.models import VGG, resnet18, vgg16
+from workbook import wren
+from workbook.data import normalize
+from workbook.networks import VGG, resnet18, vgg16
 
 NETWORKS = {
     "vgg16_thin": lambda: vgg16(batch_norm=True),

@@ -1,7 +1,7 @@
 """Save a training so that nothing can lose it, and go on from there as if nothing had happened."""
 
+from ..errors import CheckpointError
 from .batches import ResumableBatches
-from .errors import CheckpointError
 from .exporting import export_weights
 from .loading import Checkpoint, load_checkpoint
 from .saving import save_checkpoint

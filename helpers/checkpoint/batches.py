@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from .errors import CheckpointError
-from .random_state import RandomState, check_generator_state, check_random_state, random_state, set_random_state
+from ..errors import CheckpointError
+from ..random_states import RandomState, check_generator_state, check_random_state, random_state, set_random_state
 
 
 class ResumableBatches:

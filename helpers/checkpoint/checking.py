@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..errors import CheckpointError
 from ..state_dict import StateDictError
 from ..state_dict.reading import load_safely
+from ..text import few
 from .content import FIELDS, FORMAT, VERSION, parameters_of
-from .errors import CheckpointError
 
 Content = dict[str, Any]
 
@@ -66,50 +67,48 @@ def check_model(content: Content, model: nn.Module, file: str) -> None:
     Raises:
         CheckpointError: says which, and both shapes.
     """
-    saved, own = content["model"], model.state_dict()
+    in_file, in_model = content["model"], model.state_dict()
     advice = "to load what fits, use load_matching of helpers.state_dict"
-    for there, here, what in (
-        (own, saved, "the model has {}, and {} has not"),
-        (saved, own, "{1} has {0}, the model not"),
-    ):
-        if missing := [name for name in there if name not in here]:
-            others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise CheckpointError(f"{what.format(repr(missing[0]) + others, file)}; make the same model, or {advice}")
-    for name, tensor in own.items():
+    if missing := [repr(name) for name in in_model if name not in in_file]:
+        raise CheckpointError(f"the model has {few(missing, 1)}, and {file} has not; make the same model, or {advice}")
+    if surplus := [repr(name) for name in in_file if name not in in_model]:
+        raise CheckpointError(f"{file} has {few(surplus, 1)}, the model not; make the same model, or {advice}")
+    for name, tensor in in_model.items():
         if isinstance(tensor, Tensor):
-            _check_tensor(saved[name], tensor, f"{name!r} of {file}", advice)
-    _check_tied(saved, own, file)
+            _check_tensor(in_file[name], tensor, f"{name!r} of {file}", advice)
+    _check_tied(in_file, in_model, file)
     if strange := [name for name in content["in_eval"] if name not in content["modes"]]:
         raise CheckpointError(f"{file} keeps {strange[0]!r} in eval mode, which it does not have")
 
 
-def _check_tensor(saved: object, own: Tensor, what: str, advice: str) -> None:
-    if not isinstance(saved, Tensor):
-        raise CheckpointError(f"{what} is a {type(saved).__name__}, not a tensor")
-    if saved.shape != own.shape:
+def _check_tensor(in_file: object, in_model: Tensor, what: str, advice: str) -> None:
+    if not isinstance(in_file, Tensor):
+        raise CheckpointError(f"{what} is a {type(in_file).__name__}, not a tensor")
+    if in_file.shape != in_model.shape:
         raise CheckpointError(
-            f"{what} has shape {tuple(saved.shape)}, the model's {tuple(own.shape)}; make the same model, or {advice}"
+            f"{what} has shape {tuple(in_file.shape)}, the model's {tuple(in_model.shape)}; make the same model, or "
+            f"{advice}"
         )
-    if saved.dtype != own.dtype:
+    if in_file.dtype != in_model.dtype:
         raise CheckpointError(
-            f"{what} is {saved.dtype}, the model's {own.dtype}; call model.to({saved.dtype}) before, since rounding "
-            "would make it another training"
+            f"{what} is {in_file.dtype}, the model's {in_model.dtype}; call model.to({in_file.dtype}) before, since "
+            "rounding would make it another training"
         )
-    if own.is_meta:
+    if in_model.is_meta:
         raise CheckpointError(f"{what} has no place: the model is on the meta device; call model.to_empty before")
 
 
-def _check_tied(saved: Mapping[str, Any], own: Mapping[str, Any], file: str) -> None:
+def _check_tied(in_file: Mapping[str, Any], in_model: Mapping[str, Any], file: str) -> None:
     """Tensors that share memory in the model can only be loaded if they are equal in the file."""
     first: dict[tuple[Any, ...], str] = {}
-    for name, tensor in own.items():
+    for name, tensor in in_model.items():
         if isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.numel():
             other = first.setdefault((tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride()), name)
-            if other != name and not torch.equal(saved[other], saved[name]):
+            if other != name and not torch.equal(in_file[other], in_file[name]):
                 raise CheckpointError(f"{other!r} and {name!r} are tied in the model, and differ in {file}; untie them")
 
 
-def check_optimizer(content: Content, optimizer: Optimizer, model: nn.Module, file: str) -> None:
+def check_saved_optimizer(content: Content, optimizer: Optimizer, model: nn.Module, file: str) -> None:
     """See to it that it is the same kind of optimizer, for the same parameters in the same groups and order.
 
     Raises:
@@ -117,22 +116,25 @@ def check_optimizer(content: Content, optimizer: Optimizer, model: nn.Module, fi
     """
     saved = content["optimizer"]
     _check_class(saved, optimizer, "optimizer", file)
-    before, now = saved["parameters"], parameters_of(optimizer, model)
+    in_file, here = saved["parameters"], parameters_of(optimizer, model)
     way_out = "make the optimizer as before, with the same layers frozen if it takes only what has requires_grad"
-    if len(before) != len(now):
-        raise CheckpointError(f"{file} has an optimizer with {len(before)} groups, this one has {len(now)}; {way_out}")
-    for group, (theirs, ours) in enumerate(zip(before, now, strict=True)):
-        if len(theirs) != len(ours):
+    if len(in_file) != len(here):
+        raise CheckpointError(
+            f"{file} has an optimizer with {len(in_file)} groups, this one has {len(here)}; {way_out}"
+        )
+    for number, (saved_group, group) in enumerate(zip(in_file, here, strict=True)):
+        if len(saved_group) != len(group):
             raise CheckpointError(
-                f"group {group} of the optimizer has {len(theirs)} parameters in {file} and {len(ours)} here; {way_out}"
+                f"group {number} of the optimizer has {len(saved_group)} parameters in {file} and {len(group)} here; "
+                f"{way_out}"
             )
-        for (name, shape), (own_name, own_shape) in zip(theirs, ours, strict=True):
-            if name != own_name or tuple(shape) != own_shape:
+        for (saved_name, saved_shape), (name, shape) in zip(saved_group, group, strict=True):
+            if saved_name != name or tuple(saved_shape) != shape:
                 raise CheckpointError(
-                    f"group {group} of the optimizer has {name!r} {tuple(shape)} in {file} where this one has "
-                    f"{own_name!r} {own_shape}; {way_out}"
+                    f"group {number} of the optimizer has {saved_name!r} {tuple(saved_shape)} in {file} where this one "
+                    f"has {name!r} {shape}; {way_out}"
                 )
-    _check_states(saved["state"], [shape for group in now for _, shape in group], file)
+    _check_states(saved["state"], [shape for group in here for _, shape in group], file)
 
 
 def _check_states(state: Content, shapes: list[tuple[int, ...]], file: str) -> None:
@@ -158,10 +160,10 @@ def check_scheduler(content: Content, scheduler: Any, file: str) -> None:
     """
     saved = content["scheduler"]
     _check_class(saved, scheduler, "scheduler", file)
-    theirs, ours = saved["state"].get("base_lrs"), getattr(scheduler, "base_lrs", None)
-    if theirs is not None and ours is not None and len(theirs) != len(ours):
+    in_file, here = saved["state"].get("base_lrs"), getattr(scheduler, "base_lrs", None)
+    if in_file is not None and here is not None and len(in_file) != len(here):
         raise CheckpointError(
-            f"the scheduler has {len(theirs)} groups in {file} and {len(ours)} here; make it as before"
+            f"the scheduler has {len(in_file)} groups in {file} and {len(here)} here; make it as before"
         )
 
 

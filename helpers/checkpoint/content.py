@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..frozen import names_in_eval
-from .errors import CheckpointError
+from ..errors import CheckpointError
+from ..modes import names_in_eval
 
 FORMAT = "pretrained-weights-workbook checkpoint"
 VERSION = 1
@@ -63,10 +63,10 @@ def of_optimizer(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
 def parameters_of(optimizer: Optimizer, model: nn.Module) -> list[list[tuple[str, tuple[int, ...]]]]:
     """For each group, for each parameter, its name in the model ("" if it is not in it) and its shape."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return [
-        [(names.get(id(parameter), ""), tuple(parameter.shape)) for parameter in group["params"]]
-        for group in optimizer.param_groups
-    ]
+    groups = []
+    for group in optimizer.param_groups:
+        groups.append([(names.get(id(parameter), ""), tuple(parameter.shape)) for parameter in group["params"]])
+    return groups
 
 
 def of_scheduler(scheduler: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def refuse_unreadable(value: object, where: str, depth: int = 0) -> None:
         for key, inner in value.items():
             refuse_unreadable(key, f"the key {key!r} of {where}", depth + 1)
             refuse_unreadable(inner, f"{where}[{key!r}]", depth + 1)
-    elif kind in SEQUENCES:
+    elif kind in SEQUENCES and isinstance(value, SEQUENCES):
         for position, inner in enumerate(value):
             refuse_unreadable(inner, f"{where}[{position}]", depth + 1)
     elif kind not in LEAVES and kind not in TENSORS:

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .errors import CheckpointError
-from .files import clear_stale, flush_to_disk, publish, target_of, temporary
+from ..atomic_files import replacing
+from ..errors import CheckpointError
 
 
 def export_weights(
@@ -47,15 +47,11 @@ def export_weights(
         if not isinstance(key, str) or not isinstance(value, str):
             raise CheckpointError(f"metadata {key!r} is a {type(value).__name__}; safetensors takes strings: str() it")
     path = Path(path)
-    target = target_of(path)
-    clear_stale(target)
-    with temporary(target) as place:
+    with replacing(path, CheckpointError) as place:
         try:
             safetensors.torch.save_file(_separate(tensors), place, dict(metadata) if metadata else None)
         except SafetensorError as error:
             raise CheckpointError(f"{path.name} cannot be written ({error}); what was there before still is") from error
-        flush_to_disk(place)
-        publish(place, target)
     return path
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ..frozen import keep_in_eval_, release_
+from ..errors import CheckpointError
+from ..modes import keep_in_eval_, release_
+from ..random_states import check_generator_state, check_random_state, set_random_state
 from .batches import ResumableBatches
-from .checking import Content, check_model, check_optimizer, check_scheduler, read
-from .errors import CheckpointError
-from .random_state import check_generator_state, check_random_state, set_random_state
+from .checking import Content, check_model, check_saved_optimizer, check_scheduler, read
 from .undoing import undone_on_error
 
 
@@ -82,7 +82,7 @@ def load_checkpoint(
     try:
         check_model(content, model, file)
         if optimizer is not None:
-            check_optimizer(content, optimizer, model, file)
+            check_saved_optimizer(content, optimizer, model, file)
         if scheduler is not None:
             check_scheduler(content, scheduler, file)
         _check_random(content, batches, generator, restore_random, file)
@@ -97,7 +97,7 @@ def load_checkpoint(
         if optimizer is not None:
             optimizer.load_state_dict(copy.deepcopy(content["optimizer"]["state"]))
             if content["optimizer"]["stepped"]:  # torch warns if a scheduler steps first, and would do so falsely
-                optimizer._opt_called = True
+                vars(optimizer)["_opt_called"] = True
         if scheduler is not None:
             scheduler.load_state_dict(copy.deepcopy(content["scheduler"]["state"]))
         if batches is not None:
@@ -135,7 +135,10 @@ def _restore_model(content: Content, model: nn.Module) -> None:
         parameter.requires_grad_(content["requires_grad"].get(name, parameter.requires_grad))
     for name, module in model.named_modules():
         if name in content["modes"]:
-            (keep_in_eval_ if name in content["in_eval"] else release_)(module)
+            if name in content["in_eval"]:
+                keep_in_eval_(module)
+            else:
+                release_(module)
             module.training = content["modes"][name]
 
 
@@ -145,10 +148,11 @@ def _notes(content: Content, asked: dict[str, Any], model: nn.Module) -> tuple[s
         for what, given in asked.items()
         if given is None and content[what] is not None
     ]
-    present = dict(model.named_modules())
-    for there, here, where in ((content["modes"], present, "the file"), (present, content["modes"], "the model")):
-        if only := [name for name in there if name not in here]:
-            notes.append(f"only {where} has the module {only[0]!r}, whose mode was left alone")
+    in_file, in_model = content["modes"], dict(model.named_modules())
+    if only := [name for name in in_file if name not in in_model]:
+        notes.append(f"only the file has the module {only[0]!r}, whose mode was left alone")
+    if only := [name for name in in_model if name not in in_file]:
+        notes.append(f"only the model has the module {only[0]!r}, whose mode was left alone")
     devices, saved = torch.cuda.device_count(), len(content["random"]["cuda"])
     if saved > devices:
         notes.append(f"the file has random states of {saved} CUDA devices, and {devices} are here")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from ..atomic_files import also_publish, flush_to_disk, replacing, target_of
+from ..errors import CheckpointError
+from ..random_states import random_state
 from ..state_dict import StateDictError
 from ..state_dict.reading import load_safely
 from .batches import ResumableBatches
 from .content import FORMAT, VERSION, of_model, of_optimizer, of_scheduler, refuse_unreadable
-from .errors import CheckpointError
-from .files import also_publish, clear_stale, publish, target_of, temporary
-from .random_state import random_state
 
 
 def save_checkpoint(
@@ -67,7 +66,7 @@ def save_checkpoint(
         FileNotFoundError: there is no such folder.
     """
     path = Path(path)
-    target = target_of(path)
+    target = target_of(path, CheckpointError)
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -97,24 +96,13 @@ def save_checkpoint(
     return path
 
 
-def _write(content: dict[str, Any], target: Path, seconds: list[Path]) -> None:
-    clear_stale(target)
-    with temporary(target) as place:
-        try:
-            with place.open("wb") as file:  # given an open file, torch writes large pieces: the flush is quicker
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-                if hasattr(os, "posix_fadvise"):  # nobody reads it soon; its memory is for the next save to use again
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        except (OSError, RuntimeError) as error:  # torch hides a full disk behind an error of its own
-            reason = next((cause for cause in (error.__context__, error) if isinstance(cause, OSError)), error)
-            raise CheckpointError(
-                f"{target.name} cannot be written ({reason}); what was there before still is: make room on the disk"
-            ) from error
+def _write(content: dict[str, Any], path: Path, seconds: list[Path]) -> None:
+    with replacing(path, CheckpointError) as place:
+        with place.open("wb") as file:  # given an open file, torch writes large pieces: the flush is quicker
+            torch.save(content, file)
+        flush_to_disk(place)
         for second in seconds:
-            also_publish(place, target, second)
-        publish(place, target)
+            also_publish(place, path, second)
 
 
 def _whole(number: int, what: str) -> int:

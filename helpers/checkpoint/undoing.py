@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..frozen import keep_in_eval_, release_, stays_in_eval
+from ..errors import CheckpointError
+from ..modes import keep_in_eval_, release_, stays_in_eval
+from ..random_states import random_state, set_random_state
 from .batches import ResumableBatches
-from .errors import CheckpointError
-from .random_state import random_state, set_random_state
 
 Undo = Callable[[], None]
 
@@ -65,7 +65,10 @@ def _model_as_now(model: nn.Module) -> Undo:
         for parameter, requires_grad in grads:
             parameter.requires_grad_(requires_grad)
         for module, training, in_eval in modes:
-            (keep_in_eval_ if in_eval else release_)(module)
+            if in_eval:
+                keep_in_eval_(module)
+            else:
+                release_(module)
             module.training = training
         for module, extra_state in more:
             module.set_extra_state(extra_state)
@@ -75,7 +78,11 @@ def _model_as_now(model: nn.Module) -> Undo:
 
 def _generator_as_now(generator: torch.Generator) -> Undo:
     state = generator.get_state()
-    return lambda: generator.set_state(state) and None
+
+    def undo() -> None:
+        generator.set_state(state)
+
+    return undo
 
 
 def _object_as_now(part: Any) -> Undo:

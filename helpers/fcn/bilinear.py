@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import FCNError
+from ..errors import FCNError
 
 
 def bilinear_kernel(size: int) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .errors import FCNError
+from ..errors import FCNError
 from .networks import FCN8s, FCN16s, FCN32s
 
 FCN = FCN32s | FCN16s | FCN8s
 
 
-def linear_as_conv(linear: nn.Linear, size: int, padding: int = 0) -> nn.Conv2d:
+def linear_to_conv(linear: nn.Linear, size: int, padding: int = 0) -> nn.Conv2d:
     """The conv that computes at each place what the Linear computes of flattened maps of `size` x `size`.
 
     Args:
@@ -41,7 +41,7 @@ def copy_vgg16_(fcn: FCN, vgg16: nn.Module) -> None:
 
     Args:
         fcn: all of its layers but the scores and the upsampling are filled.
-        vgg16: torchvision's, or `helpers.models.vgg16`; its last Linear is left out, since its classes are others.
+        vgg16: torchvision's, or `workbook.networks.vgg16`; its last Linear is left out, since its classes are others.
 
     Raises:
         FCNError: a layer of the FCN would stay as it is, or has another shape. The FCN is then as it was.
@@ -63,8 +63,7 @@ def copy_vgg16_(fcn: FCN, vgg16: nn.Module) -> None:
         if layer.bias is None:
             raise FCNError(f"{source} has no bias, and {target} has one")
     for (_, conv), (_, layer) in zip(targets, sources, strict=True):
-        conv.weight.copy_(layer.weight.reshape(conv.weight.shape))
-        conv.bias.copy_(layer.bias)
+        conv.load_state_dict({"weight": layer.weight.reshape(conv.weight.shape), "bias": layer.bias})
 
 
 @torch.no_grad()

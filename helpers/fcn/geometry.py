@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from torch import nn
 
+from ..errors import FCNError
 from .bilinear import BilinearUpsampling
-from .errors import FCNError
 
 UPSAMPLING = (nn.ConvTranspose2d, BilinearUpsampling)
 PASSED = (nn.ReLU, nn.Dropout, nn.Dropout2d, nn.Identity, nn.BatchNorm2d)

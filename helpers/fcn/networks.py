@@ -6,12 +6,12 @@ https://arxiv.org/abs/1605.06211, and the networks at https://github.com/shelham
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
+from ..errors import FCNError
 from .bilinear import BilinearUpsampling, init_bilinear_
-from .errors import FCNError
 from .geometry import Grid, receptive_field, units_between
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -74,9 +74,11 @@ class _FCN(nn.Module):
         self.drop7 = nn.Dropout(dropout)
         self.trunk = tuple(name for name, _ in self.named_children())
         for name in self.trunk:
-            if isinstance(conv := self.get_submodule(name), nn.Conv2d):
+            conv = self.get_submodule(name)
+            if isinstance(conv, nn.Conv2d):
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-                nn.init.zeros_(conv.bias)
+                if conv.bias is not None:
+                    nn.init.zeros_(conv.bias)
         self.score_fr = self._score(fc_width)
 
     def grid(self, last: str) -> Grid:
@@ -86,8 +88,8 @@ class _FCN(nn.Module):
 
     def _score(self, channels: int) -> nn.Conv2d:
         score = nn.Conv2d(channels, self.num_classes, 1)
-        nn.init.zeros_(score.weight)
-        nn.init.zeros_(score.bias)
+        for parameter in score.parameters():
+            nn.init.zeros_(parameter)
         return score
 
     def _upsample(self, scale: int, padding: int = 0) -> nn.Module:
@@ -109,7 +111,9 @@ class _FCN(nn.Module):
         gap = units_between(finer, grid.behind(self.get_submodule(upscored)))
         if gap < 0:
             self.add_module(upscored, self._upsample(2, -gap))
-        self.add_module(scored, self._score(self.get_submodule(f"conv{pool[-1]}_3").out_channels))
+        last = self.get_submodule(f"conv{pool[-1]}_3")
+        assert isinstance(last, nn.Conv2d)
+        self.add_module(scored, self._score(last.out_channels))
         self.offsets[scored] = max(gap, 0)
         return grid.behind(self.get_submodule(upscored))
 
@@ -148,7 +152,7 @@ class _FCN(nn.Module):
 class FCN32s(_FCN):
     """One vector of scores for each 32 x 32 pixels, upsampled 32 times."""
 
-    def __init__(self, num_classes: int = 21, **options) -> None:
+    def __init__(self, num_classes: int = 21, **options: Any) -> None:
         super().__init__(num_classes, **options)
         self._add_last("upscore", 32, self.grid("fc7"))
 
@@ -161,7 +165,9 @@ class FCN32s(_FCN):
 class FCN16s(_FCN):
     """FCN32s, to whose scores those of pool4 are added, on a grid twice as fine."""
 
-    def __init__(self, num_classes: int = 21, **options) -> None:
+    upscore2: nn.Module
+
+    def __init__(self, num_classes: int = 21, **options: Any) -> None:
         super().__init__(num_classes, **options)
         grid = self._add_skip("pool4", "score_pool4", "upscore2", self.grid("fc7"))
         self._add_last("upscore16", 16, grid)
@@ -176,7 +182,10 @@ class FCN16s(_FCN):
 class FCN8s(_FCN):
     """FCN16s, to whose scores those of pool3 are added, on a grid twice as fine again."""
 
-    def __init__(self, num_classes: int = 21, *, at_once: bool = False, **options) -> None:
+    upscore2: nn.Module
+    upscore_pool4: nn.Module
+
+    def __init__(self, num_classes: int = 21, *, at_once: bool = False, **options: Any) -> None:
         """
         Args:
             at_once: scale pool4 by 0.01 and pool3 by 0.0001 in front of their scores, as the published network does

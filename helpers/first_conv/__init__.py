@@ -1,7 +1,7 @@
 """Give a network's first conv another number of input channels, and keep what its kernels have learned."""
 
+from ..errors import FirstConvError
 from .adapting import adapt_conv, adapt_first_conv
-from .errors import FirstConvError
 from .finding import find_first_conv
 from .normalization import fold_normalization
 from .rules import RULES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..errors import FirstConvError
 from ..layers import why_not_plain
-from ..tracing import first_line
-from .errors import FirstConvError
+from ..probing import first_line
 from .finding import Conv, find, met
 from .rules import RULES, Rule
 

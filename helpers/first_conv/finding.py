@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..tracing import examples, leaves, run, why_nothing
-from .errors import FirstConvError
+from ..errors import FirstConvError
+from ..probing import leaves, run, search, why_nothing
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -45,18 +45,15 @@ def met(model: nn.Module, example: Tensor | None, channels: int = 3) -> tuple[di
     Without an example, images with `channels` channels are tried, and then with as many as a conv asks for that met
     one.
     """
-    if example is not None:
-        found, error = _met(model, example.to("meta"))
-        return _met(model, example) if error else (found, error)  # some models look at numbers on the way
-    found, error = {}, None
-    for image in examples(model, channels):
+
+    def look(image: Tensor) -> tuple[dict[str, Conv], Exception | None]:
         found, error = _met(model, image)
-        asked = {conv.in_channels for conv in found.values()} - {channels}
-        if error and asked:
-            found, error = _met(model, image.new_zeros(2, asked.pop(), *image.shape[2:]))
-        if not error:
-            break
-    return found, error
+        asked = {conv.in_channels for conv in found.values()} - {image.shape[1]}
+        if error and asked and example is None:
+            return _met(model, image.new_zeros(2, asked.pop(), *image.shape[2:]))
+        return found, error
+
+    return search(model, look, example, [channels])
 
 
 def _met(model: nn.Module, example: Tensor) -> tuple[dict[str, Conv], Exception | None]:
@@ -70,7 +67,8 @@ def _met(model: nn.Module, example: Tensor) -> tuple[dict[str, Conv], Exception 
 
     done = run(model, example, watch)
     names = [name for name, inputs in seen if _is_made_from(inputs, done.image)]
-    return {name: model.get_submodule(name) for name in names}, done.error
+    convs = {name: module for name, module in model.named_modules() if isinstance(module, Conv)}
+    return {name: convs[name] for name in names}, done.error
 
 
 def _is_made_from(inputs: tuple[Any, ...], image: Tensor) -> bool:

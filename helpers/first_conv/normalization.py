@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..errors import FirstConvError
 from ..layers import why_not_plain
-from .errors import FirstConvError
 from .finding import Conv
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .errors import FirstConvError
+from ..errors import FirstConvError
 
 Rule = Callable[[Tensor, int], Tensor]
 

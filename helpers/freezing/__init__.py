@@ -1,9 +1,9 @@
 """Freeze what is kept: parameters, BatchNorm statistics, dropout, and what the optimizer holds."""
 
+from ..errors import FreezingError
 from .caching import cache_features, load_features
 from .costs import LayerCost, measured_step, step_costs
-from .errors import FreezingError
-from .freezing import freeze, staged_unfreeze, trainable_parameters, unfreeze
+from .freezing import freeze, gradual_unfreeze, trainable_parameters, unfreeze
 from .groups import parameter_groups
 from .reports import FreezeReport, OptimizerCheck, check_optimizer, freeze_report
 
@@ -16,10 +16,10 @@ __all__ = [
     "check_optimizer",
     "freeze",
     "freeze_report",
+    "gradual_unfreeze",
     "load_features",
     "measured_step",
     "parameter_groups",
-    "staged_unfreeze",
     "step_costs",
     "trainable_parameters",
     "unfreeze",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import sys
+from collections import Counter
+from collections.abc import Sized
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -15,7 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data.dataloader import default_collate
 
-from .errors import FreezingError
+from ..atomic_files import replacing
+from ..errors import FreezingError
+from ..random_states import random_state, random_states_kept
 from .reports import MODE_MATTERS
 
 TRIED = 8  # examples that are read twice, to see whether they come out alike
@@ -53,9 +57,9 @@ def cache_features(
     store: _Memory | _Files = _Memory() if folder is None else _Files(Path(folder))
     try:
         for done, (inputs, labels) in enumerate(loader, start=1):
-            before = _random_states()
+            before = random_state()
             features = backbone(inputs.to(device))
-            if done == 1 and not _same(before, _random_states()):
+            if done == 1 and not _same(before, random_state()):
                 raise FreezingError(
                     "the backbone uses random numbers, so the features would be other ones each time; call eval(), and "
                     "give a functional dropout training=self.training"
@@ -111,35 +115,45 @@ class _Files:
     """Raw numbers of each kind in a file, and at the very end a word on their shapes."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.shapes = folder, {}
         folder.mkdir(parents=True, exist_ok=True)
-        self.files = {name: (folder / f"{name}.bin.part").open("wb") for name in ("features", "labels")}
+        self.folder, self.places = folder, ExitStack()
+        self.files: dict[str, BinaryIO] = {}
+        self.kinds: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}  # dtype, and shape of one example
+        self.rows: Counter[str] = Counter()
+        for name in ("features", "labels"):
+            place = self.places.enter_context(replacing(folder / f"{name}.bin", FreezingError))
+            self.files[name] = place.open("wb")
 
     def add(self, features: Tensor, labels: Tensor) -> None:
         for name, tensor in (("features", features), ("labels", labels)):
-            dtype, (rows, *rest) = self.shapes.get(name, (tensor.dtype, (0, *tensor.shape[1:])))
-            if tensor.dtype != dtype or list(tensor.shape[1:]) != rest:
-                raise FreezingError(f"{name} of one batch are {tuple(tensor.shape[1:])}, of another {tuple(rest)}")
-            self.shapes[name] = dtype, (rows + len(tensor), *rest)
+            shape = tuple(tensor.shape[1:])
+            first_dtype, first_shape = self.kinds.setdefault(name, (tensor.dtype, shape))
+            if tensor.dtype != first_dtype or shape != first_shape:
+                raise FreezingError(f"{name} of one batch are {shape}, of another {first_shape}")
+            self.rows[name] += len(tensor)
             self.files[name].write(tensor.contiguous().view(torch.uint8).numpy().data)
 
     def finished(self) -> TensorDataset:
-        if not self.shapes:
+        if not self.kinds:
             raise FreezingError("the loader gave nothing")
         index = self.folder / "features.json"
         index.unlink(missing_ok=True)
-        for name, file in self.files.items():
+        for file in self.files.values():
             file.close()
-            Path(file.name).replace(self.folder / f"{name}.bin")  # what is mapped of an older one stays as it is
-        text = json.dumps({name: (str(d).removeprefix("torch."), shape) for name, (d, shape) in self.shapes.items()})
-        (part := self.folder / "features.json.part").write_text(text)
-        part.replace(index)
+        self.places.close()  # now they have their names; what is mapped of older ones stays as it is
+        shapes = {
+            name: (str(dtype).removeprefix("torch."), (self.rows[name], *shape))
+            for name, (dtype, shape) in self.kinds.items()
+        }
+        with replacing(index, FreezingError) as place:
+            place.write_text(json.dumps(shapes))
         return load_features(self.folder)
 
     def abandon(self) -> None:
+        """After an error: neither file takes its name."""
         for file in self.files.values():
             file.close()
-            Path(file.name).unlink(missing_ok=True)
+        self.places.__exit__(*sys.exc_info())
 
 
 def _length(loader: DataLoader) -> object:
@@ -151,39 +165,38 @@ def _length(loader: DataLoader) -> object:
 
 def _refuse_random_examples(loader: DataLoader) -> None:
     """Read some examples twice. Random numbers of torch, numpy and Python that this takes are given back."""
-    before = _random_states()
-    try:
+    with random_states_kept():
+        before = random_state()
         first = _some_examples(loader)
-        drew = not _same(before, _random_states())
+        drew = not _same(before, random_state())
         if drew or not _same(first, _some_examples(loader)):
             raise FreezingError(
                 f"the data set {'uses random numbers' if drew else 'gives other examples the second time'}, so what is "
                 "cached would be one draw of its augmentation for ever; cache it without, or do not cache"
             )
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        random.setstate(before[2])
-
-
-def _random_states() -> tuple[Any, ...]:
-    return torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
 
 
 def _some_examples(loader: DataLoader) -> object:
     dataset = loader.dataset
     if isinstance(dataset, IterableDataset):
         examples = list(itertools.islice(dataset, TRIED))
-    else:
+    elif isinstance(dataset, Sized):
         examples = [dataset[place] for place in range(min(TRIED, len(dataset)))]
+    else:
+        raise FreezingError(
+            f"the data set, a {type(dataset).__name__}, has no length, so it cannot be tried whether it gives the same "
+            "examples again; give it a __len__"
+        )
     return (loader.collate_fn or default_collate)(examples) if examples else ()
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return one.shape == other.shape and torch.equal(one, other)
-    if isinstance(one, np.ndarray):
-        return np.array_equal(one, other)
-    if isinstance(one, (tuple, list)):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor):
+        return first.shape == second.shape and torch.equal(first, second)
+    if isinstance(first, np.ndarray):
+        return np.array_equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
+    if isinstance(first, (tuple, list)):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return bool(first == second)

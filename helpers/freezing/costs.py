@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..random_states import random_states_kept
+
 MULTIPLIES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 REMEMBERS = (*MULTIPLIES, nn.modules.batchnorm._NormBase, nn.MaxPool2d)
 
@@ -57,18 +59,24 @@ def step_costs(model: nn.Module, x: Tensor) -> list[LayerCost]:
         nonlocal trained_before
         trained = any(p.requires_grad for p in layer.parameters())
         if isinstance(layer, REMEMBERS):
-            multiplies = isinstance(layer, MULTIPLIES)
-            forward = 2 * output.numel() * math.prod(layer.weight.shape[1:]) if multiplies else 0
-            kept = given.nbytes + (0 if hasattr(layer, "weight") else 8 * output.numel())
-            needed = trained or (trained_before and not isinstance(layer, nn.Linear))
-            costs.append(LayerCost(name, forward, forward * trained, forward * trained_before, kept * needed))
+            forward = 0
+            if isinstance(layer, MULTIPLIES):
+                forward = 2 * output.numel() * math.prod(layer.weight.shape[1:])
+            kept = 0
+            if trained or (trained_before and not isinstance(layer, nn.Linear)):
+                kept = given.nbytes
+                if not hasattr(layer, "weight"):  # a pool, with the places it took
+                    kept += 8 * output.numel()
+            for_weights = forward if trained else 0
+            for_inputs = forward if trained_before else 0
+            costs.append(LayerCost(name, forward, for_weights, for_inputs, kept))
         trained_before = trained_before or trained
 
     twin = copy.deepcopy(model)
     for name, layer in twin.named_modules():
         if not any(True for _ in layer.children()):
             layer.register_forward_hook(lambda layer, given, output, name=name: note(name, layer, given[0], output))
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), random_states_kept():
         twin(x)
     return costs
 

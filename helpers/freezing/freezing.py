@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
-from ..frozen import keep_in_eval_, release_, stays_in_eval
-from .errors import FreezingError
+from ..errors import FreezingError
+from ..modes import keep_in_eval_, release_, stays_in_eval
 
 
 def freeze(model: nn.Module, *names: str) -> list[str]:
@@ -85,8 +85,11 @@ def modules_named(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module
         if not matches:
             raise FreezingError(_unknown(model, name, list(have)))
         meant |= matches
-    outermost = [name for name in have if name in meant and not any(name.startswith(f"{other}.") for other in meant)]
-    return {name: have[name] for name in outermost}
+    return {name: module for name, module in have.items() if name in meant and not _is_inside(name, meant)}
+
+
+def _is_inside(name: str, others: Iterable[str]) -> bool:
+    return any(name.startswith(f"{other}.") for other in others)
 
 
 def _unknown(model: nn.Module, name: str, have: list[str]) -> str:
@@ -94,7 +97,9 @@ def _unknown(model: nn.Module, name: str, have: list[str]) -> str:
         return f"name modules by their names, not by {name!r}"
     if name in dict(model.named_parameters()):
         module = name.rpartition(".")[0]
-        way_out = f"name its module {module!r}, or " * bool(module) + "set requires_grad_ of this parameter by hand"
+        way_out = "set requires_grad_ of this parameter by hand"
+        if module:
+            way_out = f"name its module {module!r}, or {way_out}"
         return f"{name} is a parameter; {way_out}"
     close = difflib.get_close_matches(name, have, n=3) or [name for name, _ in model.named_children()][:8]
     return f"{type(model).__name__} has no module {name!r}; there are {', '.join(map(repr, close))}"
@@ -105,7 +110,7 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def staged_unfreeze(
+def gradual_unfreeze(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     stages: Mapping[int, str | Sequence[str]],
@@ -122,7 +127,7 @@ def staged_unfreeze(
         lr: of the new group; by default that of the optimizer's first group at that time.
 
     Returns:
-        A function of the number of the epoch that is over, such as `helpers.training.fit` takes as `after_epoch`.
+        A function of the number of the epoch that is over, such as `workbook.training.fit` takes as `after_epoch`.
 
     Raises:
         FreezingError: a name is that of no module. Nothing is changed then.

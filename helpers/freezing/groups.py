@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from .errors import FreezingError
+from ..errors import FreezingError
 from .freezing import modules_named
 
 LISTS = (nn.Sequential, nn.ModuleList)
@@ -62,7 +62,7 @@ def parameter_groups(
         placed |= set(own)
         if own:
             body.append((name, own))
-    groups = []
+    groups: list[dict[str, Any]] = []
     for place, (name, parameters) in enumerate(body):
         groups += _by_decay(name, parameters, lr * layer_decay ** (len(body) - 1 - place), weight_decay)
     if heads:
@@ -109,5 +109,5 @@ def _holds_blocks(module: nn.Module) -> bool:
     """Whether it is a list of blocks of one kind, such as a transformer's, and not a chain of single layers."""
     if not isinstance(module, LISTS):
         return False
-    blocks = [child for child in module if any(True for _ in child.parameters())]
+    blocks = [child for child in module if next(child.parameters(), None) is not None]
     return len(blocks) > 1 and len({type(block) for block in blocks}) == 1 and any(True for _ in blocks[0].children())

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from ..frozen import stays_in_eval
+from ..modes import stays_in_eval
+from ..text import few, text_table
 
 MODE_MATTERS = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 """Layers that work otherwise in train mode than in eval mode."""
@@ -47,14 +48,9 @@ class FreezeReport:
 
     def __str__(self) -> str:
         head = ("module", "parameters", "trainable", "mode", "in optimizer")
-        lines = [(r.name, f"{r.parameters:,}", f"{r.trainable:,}", r.mode, _share(r)) for r in self.rows]
-        total = (sum(r.parameters for r in self.rows), sum(r.trainable for r in self.rows))
-        lines.append(("in all", *(f"{number:,}" for number in total), "", ""))
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        text = []
-        for name, parameters, trainable, mode, held in (head, *lines):
-            numbers = f"{parameters:>{widths[1]}}  {trainable:>{widths[2]}}"
-            text.append(f"{name:<{widths[0]}}  {numbers}  {mode:<{widths[3]}}  {held}".rstrip())
+        rows = [(r.name, f"{r.parameters:,}", f"{r.trainable:,}", r.mode, _share(r)) for r in self.rows]
+        parameters, trainable = sum(r.parameters for r in self.rows), sum(r.trainable for r in self.rows)
+        text = text_table([head, *rows, ("in all", f"{parameters:,}", f"{trainable:,}", "", "")], right=(1, 2))
         if self.drifting:
             text.append(f"BatchNorm statistics move though scale and shift are frozen: {', '.join(self.drifting)}")
         return "\n".join(text)
@@ -128,25 +124,23 @@ class OptimizerCheck:
 
     @property
     def ok(self) -> bool:
+        """Whether they do not differ."""
         return not (self.held or self.left_out or self.strangers)
 
     def __str__(self) -> str:
         said = []
         if self.held:
-            left = f"; with gradients left, of which even zeros let a step move them: {_few(self.moving)}"
-            moves = left * bool(self.moving)
-            said.append(f"frozen, but held by the optimizer: {_few(self.held)}{moves}")
+            frozen = f"frozen, but held by the optimizer: {few(self.held, 4)}"
+            if self.moving:
+                frozen += f"; with gradients left, of which even zeros let a step move them: {few(self.moving, 4)}"
+            said.append(frozen)
         if self.left_out:
-            said.append(f"trainable, but not in the optimizer, so never trained: {_few(self.left_out)}")
+            said.append(f"trainable, but not in the optimizer, so never trained: {few(self.left_out, 4)}")
         if self.strangers:
             said.append(f"{self.strangers} parameters of the optimizer are not the model's: make it after loading")
         return "\n".join(said) or "the optimizer holds what is trainable, and nothing else"
 
     __repr__ = __str__
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> OptimizerCheck:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 
-import torch
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import DualGraphModule, NodePathTracer
 
-from ..models import modes_kept
-from ..tracing import first_line
-from .errors import HeadError
-from .finding import find_heads
-from .replacing import renew
+from ..errors import HeadError
+from ..modes import modes_kept
+from ..probing import first_line
+from ..random_states import random_states_kept
+from .finding import Head, find_heads
+from .replacing import resize_head
 
 Cut = Callable[[fx.Graph, fx.Node], fx.Graph]
 
@@ -27,15 +27,15 @@ class Part(DualGraphModule):
     def __deepcopy__(self, memo: dict) -> Part:
         """With each module in the mode in which it is, which torchvision's own copy forgets."""
         part = super().__deepcopy__(memo).train(self.training)
-        for mine, theirs in zip(self.modules(), part.modules(), strict=True):
-            theirs.training = mine.training
+        for module, copied in zip(self.modules(), part.modules(), strict=True):
+            copied.training = module.training
         return part
 
     def __reduce__(self) -> tuple:
         raise TypeError("a part of a network cannot be pickled: save its state_dict(), and cut the network again")
 
 
-def truncate(model: nn.Module, at: str) -> nn.Module:
+def truncate(model: nn.Module, after: str) -> nn.Module:
     """A copy of a model up to a layer: it returns what that layer puts out, as it is, not flattened.
 
     Names stay, so a state_dict of the model fits but for what is cut off. It is what torch.fx sees of the model: hooks
@@ -44,12 +44,12 @@ def truncate(model: nn.Module, at: str) -> nn.Module:
 
     Args:
         model: any that torch.fx can trace.
-        at: name of the last module to keep, such as "layer3" or "features.23".
+        after: name of the last module to keep, such as "layer3" or "features.23".
 
     Raises:
         HeadError: there is no such layer, or fx cannot trace the model.
     """
-    (part,) = _parts(model, at, _up_to)
+    (part,) = _parts(model, after, _up_to)
     return part
 
 
@@ -60,24 +60,23 @@ class MultiHead(nn.Module):
     the model behind `trunk.` and `heads.<task>.`. What `truncate` says of torch.fx holds here, too.
     """
 
-    def __init__(
-        self, model: nn.Module, split_at: str, tasks: Mapping[str, int], example: Tensor | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, after: str, tasks: Mapping[str, int], example: Tensor | None = None) -> None:
         """
         Args:
             model: any that torch.fx can trace, with one tensor passing from the trunk to the rest.
-            split_at: name of the last module of the trunk, such as "layer3".
+            after: name of the last module of the trunk, such as "layer3".
             tasks: what to call a task -> its number of classes.
             example: an input of the model, to find its head. Without one, images of usual sizes are tried.
 
         Raises:
-            HeadError: it cannot be cut there, its head is not behind the cut, or a task cannot be called so.
+            HeadError: it cannot be cut there; its head is not behind the cut, or of a class of your own; or a task
+                cannot be called so.
         """
         super().__init__()
-        trunk, rest = _parts(model, split_at, _up_to, _from)
+        trunk, rest = _parts(model, after, _up_to, _from)
         names = [name for name in find_heads(model, example) if name in dict(rest.named_modules())]
         if not names:
-            raise HeadError(f"there is no head behind {split_at!r}")
+            raise HeadError(f"there is no head behind {after!r}")
         for task in tasks:
             if not task.isidentifier() or hasattr(nn.ModuleDict, task):
                 raise HeadError(f"a task cannot be called {task!r}: it becomes part of the names of its parameters")
@@ -85,7 +84,13 @@ class MultiHead(nn.Module):
         self.heads = nn.ModuleDict({task: copy.deepcopy(rest) for task in tasks})
         for task, num_classes in tasks.items():
             for name in names:
-                renew(self.heads[task].get_submodule(name), num_classes, name=name)
+                head = self.heads[task].get_submodule(name)
+                if not isinstance(head, Head):
+                    raise HeadError(
+                        f"{name!r} is of a class that torch.fx takes apart, for it is none of torch's own; put a plain "
+                        "Linear or conv with its weights in its place first"
+                    )
+                resize_head(head, num_classes, name=name)
         self.training = model.training
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -95,12 +100,13 @@ class MultiHead(nn.Module):
         return {task: head(features.clone()) for task, head in self.heads.items()}
 
 
-def _parts(model: nn.Module, at: str, *cuts: Cut) -> list[Part]:
+def _parts(model: nn.Module, after: str, *cuts: Cut) -> list[Part]:
     """A copy of each part of a model that one of the `cuts` keeps."""
-    before, graphs = set(vars(model)), {}
-    with modes_kept(model), torch.random.fork_rng(devices=[]):
+    before = set(vars(model))
+    graphs: dict[bool, list[fx.Graph]] = {}
+    with modes_kept(model), random_states_kept():
         for training in (True, False):
-            graph, node = _traced(model, at, training)
+            graph, node = _traced(model, after, training)
             graphs[training] = [cut(graph, node) for cut in cuts]
         shared = [Part(model, *both) for both in zip(graphs[True], graphs[False], strict=True)]
         for constant in vars(model).keys() - before:  # which fx leaves there
@@ -117,8 +123,8 @@ def _copy_of(part: Part, model: nn.Module) -> Part:
     return part
 
 
-def _traced(model: nn.Module, at: str, training: bool) -> tuple[fx.Graph, fx.Node]:
-    """The graph of a model in one mode, and the last node of the layer that is called `at`."""
+def _traced(model: nn.Module, after: str, training: bool) -> tuple[fx.Graph, fx.Node]:
+    """The graph of a model in one mode, and the last node of the layer that is called `after`."""
     for module in model.modules():
         module.training = training
     tracer = NodePathTracer()
@@ -129,17 +135,18 @@ def _traced(model: nn.Module, at: str, training: bool) -> tuple[fx.Graph, fx.Nod
     found = None
     for node, name in tracer.node_to_qualname.items():
         node.meta["name"] = node.target if node.op == "call_module" else name
-        if f"{node.meta['name']}.".startswith(f"{at}."):
+        if f"{node.meta['name']}.".startswith(f"{after}."):
             found = node
     if found is None:
         there = ", ".join(name for name, _ in model.named_children())
-        raise HeadError(f"no layer {at!r} is run in this {type(model).__name__}; its parts are {there}")
+        raise HeadError(f"no layer {after!r} is run in this {type(model).__name__}; its parts are {there}")
     return graph, found
 
 
 def _up_to(graph: fx.Graph, cut: fx.Node) -> fx.Graph:
     """All nodes up to this one; those, too, whose result nobody takes, for they may work in place."""
-    new, copies = fx.Graph(), {}
+    new = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         copies[node] = new.node_copy(node, copies.__getitem__)
         if node is cut:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..tracing import examples, first_line, leaves, run, why_nothing
-from .errors import HeadError
+from ..errors import HeadError
+from ..probing import first_line, leaves, run, search, why_nothing
 
 Head = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -48,7 +48,7 @@ def find_heads(model: nn.Module, example: Tensor | None = None) -> dict[str, Hea
     if error:
         raise HeadError(
             f"in train mode the model stops with {first_line(error)}, so nobody knows whether it has auxiliary heads; "
-            f"give another `example`, or use renew on {', '.join(found)}"
+            f"give another `example`, or use resize_head on {', '.join(found)}"
         )
     return found | more
 
@@ -59,17 +59,7 @@ def made_by(model: nn.Module, example: Tensor | None, training: bool) -> tuple[d
     Raises:
         HeadError: something else with parameters stands between them and the output.
     """
-    if example is not None:
-        found, error = _made_by(model, example.to("meta"), training)
-        return _made_by(model, example, training) if error else (found, error)  # some models look at numbers
-    first = None
-    for channels in (3, 1, 2, 4):
-        for image in examples(model, channels):
-            found, error = _made_by(model, image, training)
-            if not error:
-                return found, None
-            first = first or error
-    return {}, first
+    return search(model, lambda image: _made_by(model, image, training), example, (3, 1, 2, 4))
 
 
 def _made_by(model: nn.Module, example: Tensor, training: bool) -> tuple[dict[str, Head], Exception | None]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import HeadError
 from ..layers import why_not_plain
-from ..tracing import first_line
-from .errors import HeadError
+from ..probing import first_line
 from .finding import Head, find_heads, made_by
 
 Rows = Sequence[int] | Mapping[int, int] | None
@@ -44,7 +44,7 @@ def replace_head(
     before = {name: (head.weight, head.bias, _classes(head)) for name, head in heads.items()}
     try:
         for name, head in heads.items():
-            renew(head, num_classes, keep, name=name)
+            resize_head(head, num_classes, keep, name=name)
         _, error = made_by(model, example, training=False)
         if error:
             raise HeadError(
@@ -73,7 +73,7 @@ def rows_by_name(old: Sequence[str], new: Sequence[str]) -> dict[int, int]:
     return rows
 
 
-def renew(head: Head, num_classes: int, keep: Rows = None, *, name: str = "this head") -> None:
+def resize_head(head: Head, num_classes: int, keep: Rows = None, *, name: str = "this head") -> None:
     """Give one head other rows, in place; see `replace_head`.
 
     Raises:
@@ -86,11 +86,8 @@ def renew(head: Head, num_classes: int, keep: Rows = None, *, name: str = "this 
     if why := why_not_plain(None, head):
         raise HeadError(f"the weight of {name!r} {why}")
     rows = dict(keep) if isinstance(keep, Mapping) else dict(enumerate(keep or ()))
-    for row, limit, what in [(new, num_classes, "new") for new in rows] + [
-        (o, _classes(head), "old") for o in rows.values()
-    ]:
-        if not 0 <= row < limit:
-            raise HeadError(f"there is no {what} row {row} in {name!r}; rows go from 0 to {limit - 1}")
+    _refuse_rows_beyond(num_classes, rows.keys(), "new", name)
+    _refuse_rows_beyond(_classes(head), rows.values(), "old", name)
     old_weight, old_bias = head.weight, head.bias
     head.weight = nn.Parameter(old_weight.new_empty(num_classes, *old_weight.shape[1:]))
     head.bias = None if old_bias is None else nn.Parameter(old_bias.new_empty(num_classes))
@@ -98,8 +95,14 @@ def renew(head: Head, num_classes: int, keep: Rows = None, *, name: str = "this 
     head.reset_parameters()
     with torch.no_grad():
         head.weight[list(rows)] = old_weight[list(rows.values())]
-        if old_bias is not None:
+        if head.bias is not None and old_bias is not None:
             head.bias[list(rows)] = old_bias[list(rows.values())]
+
+
+def _refuse_rows_beyond(limit: int, rows: Iterable[int], what: str, name: str) -> None:
+    for row in rows:
+        if not 0 <= row < limit:
+            raise HeadError(f"there is no {what} row {row} in {name!r}; rows go from 0 to {limit - 1}")
 
 
 def _classes(head: Head) -> int:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 def shared_parameters(a: nn.Module, b: nn.Module) -> list[tuple[str, str]]:
     """Names of parameters and buffers of `a` and of `b` that lie in one memory: training one changes the other."""
     return [
-        (mine, yours)
-        for mine, tensor in _tensors(a)
-        for yours, other in _tensors(b)
+        (name, other_name)
+        for name, tensor in _tensors(a)
+        for other_name, other in _tensors(b)
         if tensor is other or _overlap(tensor, other)
     ]
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from .errors import MatConvNetError
+from ..errors import MatConvNetError
 from .layer import Layer
 
 LOSS_TYPES = ("loss", "softmaxloss")
@@ -40,6 +40,7 @@ class MirroredLocalResponseNorm(nn.LocalResponseNorm):
     """For even sizes: MatConvNet looks one channel further up, PyTorch one channel further down."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
         return super().forward(x.flip(1)).flip(1)
 
 
@@ -80,7 +81,7 @@ Built = tuple[dict[str, nn.Module], int | None]
 
 def _conv(layer: Layer, channels: int | None) -> Built:
     weight, bias = layer.params["weight"], layer.params.get("bias")
-    out_channels, group_channels, *kernel_size = weight.shape
+    out_channels, group_channels, height, width = weight.shape
     in_channels = group_channels if channels is None else channels
     if in_channels % group_channels or out_channels % (in_channels // group_channels):
         raise MatConvNetError(
@@ -91,7 +92,7 @@ def _conv(layer: Layer, channels: int | None) -> Built:
     conv = nn.Conv2d(
         in_channels,
         out_channels,
-        tuple(kernel_size),
+        (height, width),
         stride=layer.options["stride"],
         padding=padding,
         dilation=layer.options["dilate"],

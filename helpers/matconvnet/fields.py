@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from .errors import MatConvNetError
+from ..errors import MatConvNetError
 from .layer import Layer
 from .layout import hwio_to_oihw
 

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import MatConvNetError
+
 
 def hwio_to_oihw(kernel: NDArray) -> Tensor:
     """A MatConvNet kernel as PyTorch wants it.
@@ -25,11 +27,11 @@ def hwio_to_oihw(kernel: NDArray) -> Tensor:
         `torch.nn.ConvTranspose2d` wants.
 
     Raises:
-        ValueError: fewer than 2 or more than 4 dimensions.
+        MatConvNetError: fewer than 2 or more than 4 dimensions.
     """
     kernel = np.asarray(kernel)
     if not 2 <= kernel.ndim <= 4:
-        raise ValueError(f"a MatConvNet kernel has 2 to 4 dimensions (H, W, in, out), this one is {kernel.shape}")
+        raise MatConvNetError(f"a MatConvNet kernel has 2 to 4 dimensions (H, W, in, out), this one is {kernel.shape}")
     kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
     return torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1), dtype=np.float32, order="C"))
 
@@ -44,10 +46,10 @@ def conv_to_linear(weight: Tensor) -> Tensor:
         (out, in * H * W), for features flattened in (C, H, W) order, as `torch.flatten(x, 1)` does. A copy.
 
     Raises:
-        ValueError: not four dimensions.
+        MatConvNetError: not four dimensions.
     """
     if weight.ndim != 4:
-        raise ValueError(f"conv_to_linear takes a conv weight (out, in, H, W), got {tuple(weight.shape)}")
+        raise MatConvNetError(f"conv_to_linear takes a conv weight (out, in, H, W), got {tuple(weight.shape)}")
     return weight.reshape(len(weight), -1).clone()
 
 
@@ -62,11 +64,11 @@ def linear_to_conv(weight: Tensor, kernel_size: tuple[int, int]) -> Tensor:
         (out, in, H, W). A copy.
 
     Raises:
-        ValueError: not two dimensions, or the columns do not divide by H * W.
+        MatConvNetError: not two dimensions, or the columns do not divide by H * W.
     """
     height, width = kernel_size
     if weight.ndim != 2 or weight.shape[1] % (height * width):
-        raise ValueError(
+        raise MatConvNetError(
             f"a {height}x{width} conv needs a Linear weight (out, in * {height} * {width}), got {tuple(weight.shape)}"
         )
     return weight.reshape(len(weight), -1, height, width).clone()

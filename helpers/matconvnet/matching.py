@@ -8,7 +8,7 @@ from collections.abc import Collection
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .errors import MatConvNetError
+from ..errors import MatConvNetError
 from .layer import Layer
 from .layout import conv_to_linear
 

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from ..errors import MatConvNetError
+from ..text import html_table, text_table
 from .building import build_module
-from .errors import MatConvNetError
 from .layer import Layer
 from .matching import match_parameters
 
@@ -88,8 +89,8 @@ class Network:
             (N, C, h, w) float32, on the scale 0-255 with the average taken away.
 
         Raises:
-            ValueError: not such images: values between 0 and 1, negative values, or channels last.
-            MatConvNetError: the file does not say how to preprocess.
+            MatConvNetError: not such images: values between 0 and 1, negative values, or channels last; or the file
+                does not say how to preprocess.
         """
         if "averageImage" not in self.normalization:
             raise MatConvNetError(
@@ -100,15 +101,17 @@ class Network:
         if images.ndim == 3:
             images = images[None]
         if images.ndim != 4 or len(average) not in (1, images.shape[1]):
-            raise ValueError(
+            raise MatConvNetError(
                 f"expected images (N, {len(average)}, H, W) or ({len(average)}, H, W), got {tuple(images.shape)}"
             )
         if images.numel() and images.min() < 0:
-            raise ValueError(
+            raise MatConvNetError(
                 "these images have negative values, MatConvNet networks take 0 to 255: undo the normalising"
             )
         if images.is_floating_point() and images.numel() and 0 < images.max() <= 1:
-            raise ValueError("these images lie between 0 and 1, MatConvNet networks take 0 to 255: multiply by 255")
+            raise MatConvNetError(
+                "these images lie between 0 and 1, MatConvNet networks take 0 to 255: multiply by 255"
+            )
         size = self.normalization.get("imageSize", images.shape[2:])[:2]
         resized = _resize(images.float(), tuple(size), str(self.normalization.get("interpolation", "bicubic")))
         if average.shape[1:] not in ((1, 1), resized.shape[2:]):
@@ -118,17 +121,11 @@ class Network:
         return resized - average.to(resized.device)
 
     def __repr__(self) -> str:
-        rows = self._table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, self._summary()])
+        return "\n".join([*text_table(self._table()), self._summary()])
 
     def _repr_html_(self) -> str:
-        header, *rows = self._table()
-        left = 'style="text-align: left"'
-        head = "".join(f"<th {left}>{escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td {left}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self._summary())}</p>"
+        head, *rows = self._table()
+        return f"{html_table(rows, head)}<p>{escape(self._summary())}</p>"
 
     def _table(self) -> list[tuple[str, str, str, str]]:
         rows = [("name", "type", "parameters", "options")]

@@ -9,18 +9,10 @@ import numpy as np
 import scipy.io
 from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
-from .errors import MatConvNetError
+from ..errors import MatConvNetError
+from ..file_kinds import MATLAB_5, UNKNOWN, kind_of
 from .fields import is_empty, read_layer, unique_names
 from .network import Network
-
-MAGIC = (  # how a file starts that is not a MATLAB 5 file, what it is then, what to do
-    (b"MATLAB 7.3", "a MATLAB v7.3 (HDF5) file", "in MATLAB: load it and save(file, '-struct', ..., '-v7')"),
-    (b"\x89HDF", "an HDF5 file", "if it comes from MATLAB, save it there again with '-v7'"),
-    (b"PK", "a zip file, most likely a PyTorch checkpoint", "read it with torch.load(path)"),
-    (b"\x80", "a Python pickle, most likely an old PyTorch checkpoint", "read it with torch.load(path)"),
-    (b"<", "a web page", "the download answered with a page instead of the file: download it again"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file", "fetch the file itself with git lfs pull"),
-)
 
 
 def load_matconvnet(path: str | Path) -> Network:
@@ -59,16 +51,11 @@ def load_matconvnet(path: str | Path) -> Network:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        start = file.read(128)
-    if start[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):  # version 5 and 7, either byte order; the text is free
-        if not start:
-            raise MatConvNetError(f"{path.name}: this is an empty file; download or copy it again")
-        for magic, found, advice in MAGIC:
-            if start.lstrip().startswith(magic):
-                raise MatConvNetError(f"{path.name}: this is {found}; {advice}")
-        begins = f"it starts with {start[:16]!r}"
-        raise MatConvNetError(f"{path.name}: not a MATLAB file ({begins}); check the path and the download")
+    kind = kind_of(path)
+    if kind.name == UNKNOWN:
+        raise MatConvNetError(f"{path.name} is not a MATLAB file, but {kind.what}: {kind.way_out}")
+    if kind.name != MATLAB_5:
+        raise MatConvNetError(kind.refusal(path))
     try:
         contents = scipy.io.loadmat(path)
     except Exception as error:  # scipy raises a dozen different types on damaged files
@@ -84,7 +71,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (MatlabFunction, MatlabOpaque)) or not isinstance(value, np.ndarray):
         return value
     if value.dtype.names:
-        structs = [{name: _plain(item[name]) for name in value.dtype.names} for item in value.ravel(order="F")]
+        structs = [_plain_struct(item) for item in value.ravel(order="F")]
         return structs[0] if len(structs) == 1 else structs
     if value.dtype == object:
         return [_plain(item) for item in value.ravel(order="F")]
@@ -92,6 +79,10 @@ def _plain(value: Any) -> Any:
         lines = [str(line).rstrip() for line in value.ravel()]  # MATLAB pads the rows of a char matrix
         return lines[0] if len(lines) == 1 else lines or ""
     return value
+
+
+def _plain_struct(item: np.void) -> dict[str, Any]:
+    return {name: _plain(item[name]) for name in item.dtype.names or ()}
 
 
 def _metadata(contents: dict[str, Any], net: dict[str, Any], name: str) -> Any:

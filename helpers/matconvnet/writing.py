@@ -10,6 +10,8 @@ import scipy.io
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..atomic_files import replacing
+from ..errors import MatConvNetError
 from .layer import Layer
 
 KEPT = {"conv": {"stride", "pad"}, "relu": set(), "pool": {"method", "pool", "stride", "pad"}, "softmax": set()}
@@ -38,7 +40,7 @@ def save_matconvnet(
         compressed: zlib-compress each variable, as MATLAB does by default.
 
     Raises:
-        ValueError: a layer that cannot be written without loss; nothing is written then.
+        MatConvNetError: a layer that cannot be written without loss; nothing is written then.
     """
     cell = np.empty((1, len(layers)), dtype=object)
     for i, layer in enumerate(layers):
@@ -48,7 +50,9 @@ def save_matconvnet(
         "classes": _struct({"name": _cell(classes), "description": _cell(classes)}),
         "normalization": _struct(normalization),
     }
-    scipy.io.savemat(path, contents, do_compression=compressed, oned_as="row", long_field_names=True)
+    with replacing(path, MatConvNetError) as place, place.open("wb") as file:
+        # an open file, for to a path scipy would add `.mat`; its stubs know paths only
+        scipy.io.savemat(file, contents, do_compression=compressed, oned_as="row", long_field_names=True)  # type: ignore[arg-type]
 
 
 def _fields(layer: Layer) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def _fields(layer: Layer) -> dict[str, Any]:
         key for key, value in layer.options.items() if key not in KEPT.get(layer.type, {}) and value not in (0, (1, 1))
     }
     if layer.type not in KEPT or lost or (layer.type == "conv" and layer.params.keys() != {"weight", "bias"}):
-        raise ValueError(
+        raise MatConvNetError(
             f"layer {layer.name!r} (type {layer.type!r}, options {layer.options}) cannot be written; only "
             "conv with a bias and without dilation, relu without leak, pool and softmax can"
         )

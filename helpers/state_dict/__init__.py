@@ -1,8 +1,8 @@
 """Read a checkpoint, load what fits, and say why the rest does not."""
 
-from .errors import StateDictError
+from ..errors import StateDictError
 from .explaining import Explanation, explain
-from .matching import compare, load_matching
+from .matching import load_matching, match_keys
 from .reading import StateDict, read_state_dict
 from .renames import RenameSuggestion, suggest_renames
 from .report import LoadReport
@@ -14,10 +14,10 @@ __all__ = [
     "RenameSuggestion",
     "StateDict",
     "StateDictError",
-    "compare",
     "explain",
     "load_matching",
     "load_without_copying",
+    "match_keys",
     "read_state_dict",
     "suggest_renames",
 ]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from .errors import StateDictError
+from ..errors import StateDictError
+from ..text import few
 from .report import LoadReport
 
 Rename = Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
@@ -35,44 +36,45 @@ def load_matching(
             there; the model is on `meta` or lazy; a tensor is of a kind that cannot be copied; tensors that the model
             shares would get different values.
     """
-    present = tensors_of(model)
-    on_meta = [key for key, tensor in present.items() if tensor.is_meta]
+    in_model = tensors_of(model)
+    on_meta = [key for key, tensor in in_model.items() if tensor.is_meta]
     if on_meta:
         raise StateDictError(
-            f"{on_meta[0]!r} and {len(on_meta) - 1} others are on the meta device, where nothing can be copied to: "
+            f"{few(map(repr, on_meta), 1)} are on the meta device, where nothing can be copied to: "
             "build the model on the CPU, or use load_without_copying"
         )
     new_names = renamed(state_dict, rename)
-    report = compare(model, state_dict, rename=new_names)
+    report = match_keys(model, state_dict, rename=new_names)
     if not report.loaded:
-        raise StateDictError(f"nothing matches: {_examples(new_names.values(), present)}")
+        raise StateDictError(f"nothing matches: {_examples(new_names.values(), in_model)}")
     if report.coverage < min_coverage:
         raise StateDictError(
             f"only {report.coverage:.1%} of the parameters match, {min_coverage:.1%} are asked for\n{report}"
         )
     loaded = set(report.loaded)
     chosen = OrderedDict((new, state_dict[old]) for old, new in new_names.items() if new in loaded)
-    _refuse_what_cannot_be_copied(present, chosen)
-    _refuse_conflicts(present, chosen)
+    _refuse_what_cannot_be_copied(in_model, chosen)
+    _refuse_conflicts(in_model, chosen)
     with torch.no_grad():
         model.load_state_dict(chosen, strict=False)
     return report
 
 
-def compare(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Rename = None) -> LoadReport:
+def match_keys(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Rename = None) -> LoadReport:
     """The report of `load_matching`, without loading anything."""
-    present, new_names = tensors_of(model), renamed(state_dict, rename)
-    shapes = {new: tuple(state_dict[old].shape) for old, new in new_names.items()}
-    both = [key for key in present if key in shapes]
-    loaded = tuple(key for key in both if shapes[key] == tuple(present[key].shape))
+    in_model = {key: tuple(tensor.shape) for key, tensor in tensors_of(model).items()}
+    new_names = renamed(state_dict, rename)
+    in_checkpoint = {new: tuple(state_dict[old].shape) for old, new in new_names.items()}
+    both = [key for key in in_model if key in in_checkpoint]
+    loaded = tuple(key for key in both if in_checkpoint[key] == in_model[key])
     filled = {key for keys in _names(model).values() if not keys.isdisjoint(loaded) for key in keys}
     return LoadReport(
         loaded=loaded,
-        missing=tuple(key for key in present if key not in shapes and key not in filled),
-        unexpected=tuple(new for new in shapes if new not in present),
-        mismatched={key: (shapes[key], tuple(present[key].shape)) for key in both if key not in loaded},
+        missing=tuple(key for key in in_model if key not in in_checkpoint and key not in filled),
+        unexpected=tuple(new for new in in_checkpoint if new not in in_model),
+        mismatched={key: (in_checkpoint[key], in_model[key]) for key in both if key not in loaded},
         renamed={old: new for old, new in new_names.items() if old != new},
-        half_loaded=_half_loaded(present, filled | set(loaded)),
+        half_loaded=_half_loaded(in_model, filled | set(loaded)),
         coverage=_coverage(model, loaded),
     )
 
@@ -101,7 +103,9 @@ def renamed(state_dict: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
     if isinstance(rename, Mapping):
         unknown = [old for old in rename if old not in state_dict]
         if unknown:
-            raise StateDictError(f"rename: the checkpoint has no {unknown[0]!r}; it has {_some(state_dict)}")
+            raise StateDictError(
+                f"rename: the checkpoint has no {unknown[0]!r}; it has {few(map(repr, state_dict), 2)}"
+            )
         new_names = {old: rename.get(old, old) for old in state_dict}
     elif callable(rename):
         new_names = {old: rename(old) for old in state_dict}
@@ -131,51 +135,47 @@ def _coverage(model: nn.Module, loaded: Collection[str]) -> float:
 
 def _names(model: nn.Module) -> dict[Tensor, set[str]]:
     """Each parameter -> its names, of which it has several if modules share it."""
-    names = defaultdict(set)
+    names: dict[Tensor, set[str]] = defaultdict(set)
     for key, parameter in model.named_parameters(remove_duplicate=False):
         names[parameter].add(key)
     return names
 
 
-def _half_loaded(present: Mapping[str, Tensor], loaded: set[str]) -> tuple[str, ...]:
+def _half_loaded(in_model: Iterable[str], loaded: set[str]) -> tuple[str, ...]:
     """Modules of which some parameters or buffers are loaded and others are not; a counter of batches is no matter."""
-    fates = defaultdict(set)
-    for key in present:
+    fates: dict[str, set[bool]] = defaultdict(set)
+    for key in in_model:
         module, _, leaf = key.rpartition(".")
         if leaf != "num_batches_tracked":
             fates[module].add(key in loaded)
     return tuple(module for module, found in fates.items() if len(found) == 2)
 
 
-def _refuse_what_cannot_be_copied(present: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
+def _refuse_what_cannot_be_copied(in_model: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
     """Before anything is copied, so that the model stays whole."""
     for key, tensor in chosen.items():
-        mine = present[key]
-        if any(stride == 0 and size > 1 for size, stride in zip(mine.shape, mine.stride(), strict=True)):
+        filled = in_model[key]
+        if any(stride == 0 and size > 1 for size, stride in zip(filled.shape, filled.stride(), strict=True)):
             raise StateDictError(f"{key!r} of the model is expanded, several numbers in one place: clone it first")
         plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
-        if not plain or (tensor.is_complex() and not mine.is_complex()):
+        if not plain or (tensor.is_complex() and not filled.is_complex()):
             kind = "complex" if plain else "sparse, quantized or on meta"
             raise StateDictError(f"{key!r} is {kind} in the checkpoint, and cannot be copied into the model's tensor")
 
 
-def _refuse_conflicts(present: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
+def _refuse_conflicts(in_model: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
     """Two names of one tensor cannot get two values."""
     places: dict[tuple, str] = {}
     for key, tensor in chosen.items():
-        mine = present[key]
-        place = (mine.untyped_storage().data_ptr(), mine.storage_offset(), mine.shape, mine.stride())
+        filled = in_model[key]
+        place = (filled.untyped_storage().data_ptr(), filled.storage_offset(), filled.shape, filled.stride())
         first = places.setdefault(place, key)
-        if mine.numel() and first != key and not torch.equal(chosen[first], tensor):
+        if filled.numel() and first != key and not torch.equal(chosen[first], tensor):
             raise StateDictError(
                 f"the model shares one tensor between {first!r} and {key!r}, and the checkpoint has two"
             )
 
 
-def _examples(names: Iterable[str], present: Iterable[str]) -> str:
-    return f"the checkpoint has {_some(names)}; the model has {_some(present)} (explain(model, state_dict) says why)"
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(map(repr, names[:2])) + (", ..." if len(names) > 2 else "") if names else "nothing"
+def _examples(in_checkpoint: Iterable[str], in_model: Iterable[str]) -> str:
+    from_checkpoint, from_model = few(map(repr, in_checkpoint), 2), few(map(repr, in_model), 2)
+    return f"the checkpoint has {from_checkpoint}; the model has {from_model} (explain(model, state_dict) says why)"

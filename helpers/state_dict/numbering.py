@@ -7,9 +7,10 @@ from collections import defaultdict
 
 Module = dict[str, tuple[int, ...]]  # leaf, such as "weight" -> shape
 Modules = dict[str, Module]
+Signature = frozenset[tuple[str, tuple[int, ...]]]
 
 
-def signature(module: Module) -> frozenset[tuple[str, tuple[int, ...]]]:
+def signature(module: Module) -> Signature:
     """Its shapes. A counter of batches is left out: old checkpoints have none."""
     return frozenset(item for item in module.items() if item[0] != "num_batches_tracked")
 
@@ -21,41 +22,43 @@ def family(name: str) -> str:
 
 def numbers_by_family(modules: Modules) -> dict[str, list[tuple[int, ...]]]:
     """Each family of names -> the numbers in them, in the order in which they come."""
-    found = defaultdict(list)
+    found: dict[str, list[tuple[int, ...]]] = defaultdict(list)
     for name in modules:
         found[family(name)].append(tuple(map(int, re.findall(r"\d+", name))))
     return found
 
 
-def renumbered_families(mine: Modules, yours: Modules) -> set[str]:
+def renumbered_families(in_checkpoint: Modules, in_model: Modules) -> set[str]:
     """Families that have numbers of their own on both sides, so that an equal number need not be the same module."""
-    ours, theirs = numbers_by_family(mine), numbers_by_family(yours)
-    return {name for name in ours.keys() & theirs.keys() if _differ(set(ours[name]), set(theirs[name]))}
+    of_checkpoint, of_model = numbers_by_family(in_checkpoint), numbers_by_family(in_model)
+    both = of_checkpoint.keys() & of_model.keys()
+    return {name for name in both if _each_has_its_own(set(of_checkpoint[name]), set(of_model[name]))}
 
 
-def _differ(ours: set, theirs: set) -> bool:
-    return bool(ours - theirs and theirs - ours)
+def _each_has_its_own(a: set[tuple[int, ...]], b: set[tuple[int, ...]]) -> bool:
+    return bool(a - b and b - a)
 
 
-def order_can_be_trusted(mine: Modules, yours: Modules) -> bool:
+def order_can_be_trusted(in_checkpoint: Modules, in_model: Modules) -> bool:
     """Whether the numbers in the names rise, and the names were not sorted by somebody."""
-    families = numbers_by_family(mine)
+    families = numbers_by_family(in_checkpoint)
     if any(numbers != sorted(numbers) for numbers in families.values()):
         return False
-    if list(mine.values()) and all(set(module) == {""} for module in mine.values()):
+    if in_checkpoint and all(set(module) == {""} for module in in_checkpoint.values()):
         return len(families) == 1  # single tensors: only if numbers are all there is
-    return len(families) == 1 or list(mine) != sorted(mine) or list(yours) == sorted(yours)
+    unsorted = list(in_checkpoint) != sorted(in_checkpoint)
+    return len(families) == 1 or unsorted or list(in_model) == sorted(in_model)
 
 
-def doubtful_numbers(mine: Modules, yours: Modules) -> dict[str, tuple[str, ...]]:
+def doubtful_numbers(in_checkpoint: Modules, in_model: Modules) -> dict[str, tuple[str, ...]]:
     """Names that both sides have -> modules of the same family and shapes that only one of the sides has.
 
     If those were inserted, not appended, the numbers behind them have moved, and equal names are different modules.
     """
-    extra = defaultdict(list)
-    for modules, others in ((mine, yours), (yours, mine)):
+    extra: dict[tuple[str, Signature], list[str]] = defaultdict(list)
+    for modules, others in ((in_checkpoint, in_model), (in_model, in_checkpoint)):
         for name in modules.keys() - others.keys():
             extra[family(name), signature(modules[name])].append(name)
-    both = [name for name in mine if name in yours and "#" in family(name)]
-    found = {name: tuple(sorted(extra[family(name), signature(mine[name])])) for name in both}
+    both = [name for name in in_checkpoint if name in in_model and "#" in family(name)]
+    found = {name: tuple(sorted(extra[family(name), signature(in_checkpoint[name])])) for name in both}
     return {name: names for name, names in found.items() if names}

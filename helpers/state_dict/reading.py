@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..errors import StateDictError
+from ..file_kinds import LEGACY, MATLAB_5, MATLAB_73, SAFETENSORS, UNKNOWN, ZIP, kind_of
 from ..matconvnet import MatConvNetError, load_matconvnet
-from .errors import StateDictError
+from ..text import few
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
-# what a file begins with if it is no checkpoint -> what it is, and the way out
-STRANGERS = {
-    b"version https://git-lfs": "is a Git LFS pointer, not the weights: run `git lfs pull` where it was cloned",
-    b"<!doctype html": "is a web page, not the weights: the download went wrong, fetch it again in a browser",
-    b"<html": "is a web page, not the weights: the download went wrong, fetch it again in a browser",
-    b"\x93numpy": "is a numpy array: read it with numpy.load, and give its tensors names",
-    b"\x1f\x8b": "is compressed with gzip: unpack it first",
-    **{
-        b"\x80" + bytes([protocol]): (
-            "is a plain Python pickle, which cannot be read without running what it says. If you trust whoever wrote "
-            "it, pickle.load it, and torch.save its arrays as tensors by name"
-        )
-        for protocol in (3, 4, 5)  # torch.save writes protocol 2 by default
-    },
-}
+READ = (ZIP, LEGACY, SAFETENSORS, MATLAB_5, MATLAB_73, UNKNOWN)  # kinds of files that are tried
 
 
 class StateDict(OrderedDict[str, Tensor]):
@@ -45,9 +33,12 @@ class StateDict(OrderedDict[str, Tensor]):
         notes: one sentence for everything that was unwrapped, stripped or left out.
     """
 
+    _metadata: OrderedDict[str, Any]  # versions of modules, by which torch converts older ones; where there are some
+
     def __init__(self, tensors: Mapping[str, Tensor] | None = None, path: Path | None = None) -> None:
         super().__init__(tensors or {})
-        self.path, self.notes = path, ()
+        self.path = path
+        self.notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         numbers = sum(tensor.numel() for tensor in self.values())
@@ -76,10 +67,10 @@ def read_state_dict(path: str | Path, *, verify: bool = True, prefixes: Collecti
         StateDictError: it is damaged, no checkpoint, or holds more than tensors; says what to do.
     """
     path = Path(path)
-    start = _start(path)
-    if start.startswith(b"MATLAB"):
+    kind = _readable_kind(path)
+    if kind in (MATLAB_5, MATLAB_73):
         return StateDict(_read_matconvnet(path), path)
-    if start[8:9] == b"{":
+    if kind == SAFETENSORS:
         return _unwrapped(_read_safetensors(path), path, prefixes)
     return _unwrapped(load_safely(path, verify=verify), path, prefixes)
 
@@ -96,20 +87,16 @@ def load_safely(path: str | Path, *, verify: bool = True) -> object:
         StateDictError: it is damaged, not what `torch.save` writes, or more than tensors, numbers and strings.
     """
     path = Path(path)
-    if _start(path).startswith(b"PK"):
+    if _readable_kind(path) == ZIP:
         return _read_zip(path, verify)
     return _load(path, mmap=False)  # the legacy format
 
 
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        start = file.read(128)
-    if not start:
-        raise StateDictError(f"{path.name} is empty: the download or the copy was cut off, fetch it again")
-    for beginning, sentence in STRANGERS.items():
-        if start.lower().startswith(beginning):
-            raise StateDictError(f"{path.name} {sentence}")
-    return start
+def _readable_kind(path: Path) -> str:
+    kind = kind_of(path)
+    if kind.name not in READ:
+        raise StateDictError(kind.refusal(path))
+    return kind.name
 
 
 def _read_matconvnet(path: Path) -> Mapping[str, Tensor]:
@@ -143,7 +130,9 @@ def _read_zip(path: Path, verify: bool) -> object:
             f"{path.name} is a TorchScript program: torch.jit.load(path).state_dict() gives its tensors"
         )
     if "data.pkl" not in names:
-        raise StateDictError(f"{path.name} is a zip file, but not one that torch.save wrote: it holds {_some(names)}")
+        raise StateDictError(
+            f"{path.name} is a zip file, but not one that torch.save wrote: it holds {few(sorted(names), 5)}"
+        )
     return _load(path, mmap=True)
 
 
@@ -172,9 +161,10 @@ def _unwrapped(found: object, path: Path, prefixes: Collection[str]) -> StateDic
     """The tensors in what was loaded, with the nests and prefixes around them taken off."""
     notes = []
     while isinstance(found, Mapping) and (nest := find_nest(found)):
-        others = ", ".join(str(key) for key in found if key != nest)
-        notes.append(f"unwrapped {nest!r}" + (f"; beside it: {others}" if others else ""))
-        found = found[nest]
+        name, inner = nest
+        beside = ", ".join(str(key) for key in found if key != name)
+        notes.append(f"unwrapped {name!r}" + (f"; beside it: {beside}" if beside else ""))
+        found = inner
     if not isinstance(found, Mapping):
         raise StateDictError(f"{path.name} holds a {type(found).__name__}, not tensors by name")
     tensors = {str(key): value.detach() for key, value in found.items() if isinstance(value, Tensor)}
@@ -185,7 +175,7 @@ def _unwrapped(found: object, path: Path, prefixes: Collection[str]) -> StateDic
         notes.append(f"left out, for they are no tensors: {', '.join(others)}")
     _refuse_bombs(tensors, path)
     metadata = getattr(found, "_metadata", None)
-    while prefix := next((p for p in prefixes if all(key.startswith(p) for key in tensors)), None):
+    while prefix := next((prefix for prefix in prefixes if shared_by_all(prefix, tensors)), None):
         notes.append(f"stripped {prefix!r} from every name")
         tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
         metadata = {
@@ -194,14 +184,22 @@ def _unwrapped(found: object, path: Path, prefixes: Collection[str]) -> StateDic
     result = StateDict(tensors, path)
     result.notes = tuple(notes)
     if metadata:
-        result._metadata = OrderedDict(metadata)  # versions of modules, by which torch converts older ones
+        result._metadata = OrderedDict(metadata)
     return result
 
 
-def find_nest(found: Mapping[Any, Any]) -> str | None:
-    """The key under which the state_dict lies, if it is nested; a nest with tensors goes before one without."""
-    nests = [key for key in NESTS if isinstance(found.get(key), Mapping)]
-    return next((key for key in nests if _has_tensors(found[key])), next(iter(nests), None))
+def shared_by_all(prefix: str, names: Iterable[str]) -> bool:
+    """Whether all names begin with it."""
+    return all(name.startswith(prefix) for name in names)
+
+
+def find_nest(found: Mapping[Any, Any]) -> tuple[str, Mapping[Any, Any]] | None:
+    """(the key under which the state_dict lies, what lies there), if it is nested.
+
+    A nest with tensors goes before one without.
+    """
+    nests = [(key, found[key]) for key in NESTS if isinstance(found.get(key), Mapping)]
+    return next(((key, inner) for key, inner in nests if _has_tensors(inner)), next(iter(nests), None))
 
 
 def _has_tensors(value: object) -> bool:
@@ -213,7 +211,3 @@ def _refuse_bombs(tensors: Mapping[str, Tensor], path: Path) -> None:
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if size > 100 * path.stat().st_size + 2**20:
         raise StateDictError(f"{path.name} has {path.stat().st_size:,} bytes and asks for {size:,} of memory")
-
-
-def _some(names: set[str]) -> str:
-    return ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")

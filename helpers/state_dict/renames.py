@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .matching import tensors_of
 from .numbering import (
     Module,
     Modules,
+    Signature,
     doubtful_numbers,
     family,
     order_can_be_trusted,
@@ -49,8 +51,10 @@ class RenameSuggestion:
 
     def __repr__(self) -> str:
         lines = [f"{count} tensors: {reason}" for reason, count in Counter(self.why.values()).items()]
-        lines += [f"ambiguous: {' '.join(mine)} could be {' '.join(yours)}" for mine, yours in self.ambiguous]
-        lines += [f"nothing fits: {' '.join(self.unmatched)}"] * bool(self.unmatched)
+        for of_checkpoint, of_model in self.ambiguous:
+            lines.append(f"ambiguous: {' '.join(of_checkpoint)} could be {' '.join(of_model)}")
+        if self.unmatched:
+            lines.append(f"nothing fits: {' '.join(self.unmatched)}")
         return "\n".join(lines) or "nothing matches"
 
 
@@ -66,55 +70,65 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     Order and names are taken on trust. Modules of the same shapes that were exchanged and renamed cannot be noticed
     here: compare outputs after loading.
     """
-    present = tensors_of(model)
-    mine, yours = _modules(state_dict), _modules(present)
-    if not _leaves(mine) & _leaves(yours):  # names that say nothing: each tensor on its own
-        mine, yours = _tensors(state_dict), _tensors(present)
-    moved = renumbered_families(mine, yours)
-    named = {name: name for name in mine if name in yours and _alike(mine[name], yours[name])}
-    named = {name: name for name in named if family(name) not in moved}
-    ordered = _by_order(mine, yours) if order_can_be_trusted(mine, yours) else {}
+    model_tensors = tensors_of(model)
+    in_checkpoint, in_model = _modules(state_dict), _modules(model_tensors)
+    if not _leaves(in_checkpoint) & _leaves(in_model):  # names that say nothing: each tensor on its own
+        in_checkpoint, in_model = _tensors(state_dict), _tensors(model_tensors)
+    moved = renumbered_families(in_checkpoint, in_model)
+    both = [name for name in in_checkpoint if name in in_model and _alike(in_checkpoint[name], in_model[name])]
+    named = {name: name for name in both if family(name) not in moved}
+    ordered = _by_order(in_checkpoint, in_model) if order_can_be_trusted(in_checkpoint, in_model) else {}
     disputed = {name for name in named if ordered.get(name, name) != name}
-    disputed |= {name for name, other in ordered.items() if other in disputed}
+    disputed |= {name for name, model_name in ordered.items() if model_name in disputed}
     pairs: dict[str, tuple[str, str]] = {}
     taken: set[str] = set()
     for reason, found in (
         (SAME_NAME, named),
-        (PREFIX, _behind_a_prefix(mine, yours)),
-        (ONLY_ONE, _only_ones(mine, yours)),
+        (PREFIX, _behind_a_prefix(in_checkpoint, in_model)),
+        (ONLY_ONE, _only_ones(in_checkpoint, in_model)),
         (ORDER, ordered),
     ):
-        for name, other in found.items():
-            if name not in pairs and other not in taken and name not in disputed:
-                pairs[name] = other, reason
-                taken.add(other)
-    pairs = _with_doubts(pairs, mine, yours)
-    ambiguous, unmatched = _left_over(mine, yours, set(pairs), taken)
-    keys = {_key(name, leaf): (_key(other, leaf), why) for name, (other, why) in pairs.items() for leaf in yours[other]}
-    keys = {key: found for key, found in keys.items() if key in state_dict}
-    mapping = {key: other for key, (other, _) in keys.items()}
+        for name, model_name in found.items():
+            if name not in pairs and model_name not in taken and name not in disputed:
+                pairs[name] = model_name, reason
+                taken.add(model_name)
+    pairs = _with_doubts(pairs, in_checkpoint, in_model)
+    mapping: dict[str, str] = {}
+    why: dict[str, str] = {}
+    for name, (model_name, reason) in pairs.items():
+        for leaf in in_model[model_name]:
+            key = _key(name, leaf)
+            if key in state_dict:
+                mapping[key], why[key] = _key(model_name, leaf), reason
+    ambiguous, unmatched = _left_over(in_checkpoint, in_model, pairs.keys(), taken)
     in_the_way = set(mapping.values()) & (state_dict.keys() - mapping.keys())
     undecided = {name for names, _ in ambiguous for name in names}
-    in_the_way |= {_key(name, leaf) for name in undecided for leaf in mine[name]} & present.keys()
+    in_the_way |= {_key(name, leaf) for name in undecided for leaf in in_checkpoint[name]} & model_tensors.keys()
     return RenameSuggestion(
         mapping=mapping | {key: f"unmatched.{key}" for key in in_the_way},
-        why={key: why for key, (_, why) in keys.items()},
+        why=why,
         ambiguous=ambiguous,
         unmatched=unmatched,
     )
 
 
-def _with_doubts(pairs: Mapping[str, tuple[str, str]], mine: Modules, yours: Modules) -> dict[str, tuple[str, str]]:
+def _with_doubts(
+    pairs: Mapping[str, tuple[str, str]], in_checkpoint: Modules, in_model: Modules
+) -> dict[str, tuple[str, str]]:
     """The pairs; where a layer that was inserted may have moved the number in a name, that is the evidence."""
-    left = {name: module for name, module in mine.items() if name not in pairs}
-    doubtful = doubtful_numbers(left | {other: mine[name] for name, (other, _) in pairs.items()}, yours)
-    moved = {family(name) for name, (other, _) in pairs.items() if name != other and family(name) == family(other)}
-    return {
-        name: (other, NUMBERED)
-        if reason in (SAME_NAME, PREFIX) and (other in doubtful or family(name) in moved)
-        else (other, reason)
-        for name, (other, reason) in pairs.items()
-    }
+    renamed = {name: module for name, module in in_checkpoint.items() if name not in pairs}
+    renamed |= {model_name: in_checkpoint[name] for name, (model_name, _) in pairs.items()}
+    doubtful = doubtful_numbers(renamed, in_model)
+    others = [(name, model_name) for name, (model_name, _) in pairs.items() if name != model_name]
+    moved = {family(name) for name, model_name in others if family(name) == family(model_name)}
+    found = {}
+    for name, (model_name, reason) in pairs.items():
+        in_doubt = model_name in doubtful or family(name) in moved
+        if in_doubt and reason in (SAME_NAME, PREFIX):
+            found[name] = model_name, NUMBERED
+        else:
+            found[name] = model_name, reason
+    return found
 
 
 def _modules(tensors: Mapping[str, Tensor]) -> Modules:
@@ -137,30 +151,30 @@ def _leaves(modules: Modules) -> set[str]:
     return {leaf for module in modules.values() for leaf in module}
 
 
-def _alike(mine: Module, yours: Module) -> bool:
-    return signature(mine) == signature(yours)
+def _alike(a: Module, b: Module) -> bool:
+    return signature(a) == signature(b)
 
 
 def find_prefix(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[str, str]:
-    """(what all names of the checkpoint have in front of the model's, what the model's have in front of theirs).
+    """(what all names of the checkpoint have in front of the model's, what the model's have in front of those).
 
     At most one of the two is not empty.
     """
     return _prefix(_modules(state_dict), _modules(tensors_of(model)))
 
 
-def _prefix(mine: Modules, yours: Modules) -> tuple[str, str]:
+def _prefix(in_checkpoint: Modules, in_model: Modules) -> tuple[str, str]:
     """The prefix by which most pairs of modules of the same shapes differ, if it is that of two pairs or more."""
     found: Counter[tuple[str, str]] = Counter()
-    for name, module in mine.items():
-        for other in yours:
-            if name != other and _alike(module, yours[other]):
-                if other and name.endswith(f".{other}"):
-                    found[name.removesuffix(other), ""] += 1
-                elif name and other.endswith(f".{name}"):
-                    found["", other.removesuffix(name)] += 1
-    (best, count) = found.most_common(1)[0] if found else (("", ""), 0)
-    return best if count > 1 or len(mine) == 1 else ("", "")
+    for name, module in in_checkpoint.items():
+        for model_name, model_module in in_model.items():
+            if name != model_name and _alike(module, model_module):
+                if model_name and name.endswith(f".{model_name}"):
+                    found[name.removesuffix(model_name), ""] += 1
+                elif name and model_name.endswith(f".{name}"):
+                    found["", model_name.removesuffix(name)] += 1
+    best, count = found.most_common(1)[0] if found else (("", ""), 0)
+    return best if count > 1 or len(in_checkpoint) == 1 else ("", "")
 
 
 def inserted(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
@@ -173,44 +187,55 @@ def renumbered(model: nn.Module, state_dict: Mapping[str, Tensor]) -> tuple[str,
     return tuple(sorted(renumbered_families(_modules(state_dict), _modules(tensors_of(model)))))
 
 
-def _behind_a_prefix(mine: Modules, yours: Modules) -> dict[str, str]:
+def _behind_a_prefix(in_checkpoint: Modules, in_model: Modules) -> dict[str, str]:
     """Pairs whose names differ by the prefix; none if the shapes of a pair contradict it."""
-    ours, theirs = _prefix(mine, yours)
-    renamed = {name: theirs + name.removeprefix(ours) for name in mine if name.startswith(ours)}
-    pairs = {name: other for name, other in renamed.items() if other != name and other in yours}
-    return pairs if all(_alike(mine[name], yours[other]) for name, other in pairs.items()) else {}
+    of_checkpoint, of_model = _prefix(in_checkpoint, in_model)
+    pairs = {}
+    for name, module in in_checkpoint.items():
+        model_name = of_model + name.removeprefix(of_checkpoint)
+        if name.startswith(of_checkpoint) and model_name != name and model_name in in_model:
+            if not _alike(module, in_model[model_name]):
+                return {}
+            pairs[name] = model_name
+    return pairs
 
 
-def _only_ones(mine: Modules, yours: Modules) -> dict[str, str]:
+def _only_ones(in_checkpoint: Modules, in_model: Modules) -> dict[str, str]:
     """Pairs of modules whose shapes nothing else has on either side."""
-    counts = [Counter(map(signature, modules.values())) for modules in (mine, yours)]
-    theirs = {signature(module): name for name, module in yours.items()}
-    signatures = {name: signature(module) for name, module in mine.items()}
-    return {name: theirs[s] for name, s in signatures.items() if all(count[s] == 1 for count in counts)}
+    of_checkpoint, of_model = _by_shapes(in_checkpoint), _by_shapes(in_model)
+    pairs = {}
+    for shapes, names in of_checkpoint.items():
+        model_names = of_model.get(shapes, [])
+        if len(names) == len(model_names) == 1:
+            pairs[names[0]] = model_names[0]
+    return pairs
 
 
-def _by_order(mine: Modules, yours: Modules) -> dict[str, str]:
+def _by_order(in_checkpoint: Modules, in_model: Modules) -> dict[str, str]:
     """Pairs that are in every longest common subsequence of the two lists of shapes; none if it is too short.
 
     It is long enough if it has as many modules of each kind as the side with fewer of them: then nothing is out of
     order.
     """
-    kinds = {kind: i for i, kind in enumerate({signature(m) for m in [*mine.values(), *yours.values()]})}
-    a, b = (np.array([kinds[signature(m)] for m in modules.values()], dtype=int) for modules in (mine, yours))
+    of_checkpoint = [signature(module) for module in in_checkpoint.values()]
+    of_model = [signature(module) for module in in_model.values()]
+    number = {shapes: i for i, shapes in enumerate({*of_checkpoint, *of_model})}
+    a = np.array([number[shapes] for shapes in of_checkpoint], dtype=int)
+    b = np.array([number[shapes] for shapes in of_model], dtype=int)
     ahead, behind = _common(a, b), _common(a[::-1], b[::-1])[::-1, ::-1]
     best = ahead[-1, -1]
     if best < sum((Counter(a.tolist()) & Counter(b.tolist())).values()):
         return {}
     # the pairs of some longest subsequence, by their place in it; where there is one, all longest ones have it
     on_a_best = (a[:, None] == b) & (ahead[:-1, :-1] + 1 + behind[1:, 1:] == best)
-    places = defaultdict(list)
+    names, model_names = list(in_checkpoint), list(in_model)
+    candidates: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for i, j in np.argwhere(on_a_best):
-        places[int(ahead[i, j])].append((i, j))
-    names, others = list(mine), list(yours)
-    return {names[found[0][0]]: others[found[0][1]] for found in places.values() if len(found) == 1}
+        candidates[int(ahead[i, j])].append((names[i], model_names[j]))
+    return dict(pairs[0] for pairs in candidates.values() if len(pairs) == 1)
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> np.ndarray:
+def _common(a: NDArray[np.int_], b: NDArray[np.int_]) -> NDArray[np.int_]:
     """Length of the longest common subsequence of the first i of `a` and the first j of `b`, at [i, j]."""
     lengths = np.zeros((len(a) + 1, len(b) + 1), dtype=int)
     for i, kind in enumerate(a):
@@ -220,14 +245,23 @@ def _common(a: Sequence[int], b: Sequence[int]) -> np.ndarray:
 
 
 def _left_over(
-    mine: Modules, yours: Modules, paired: set[str], taken: set[str]
+    in_checkpoint: Modules, in_model: Modules, paired: Collection[str], taken: Collection[str]
 ) -> tuple[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...], tuple[str, ...]]:
     """(groups of the same shapes on both sides, modules of the checkpoint that fit nothing)."""
-    groups: dict = defaultdict(lambda: ([], []))
-    for side, (modules, done) in enumerate(((mine, paired), (yours, taken))):
-        for name in modules:
-            if name not in done:
-                groups[signature(modules[name])][side].append(name)
-    ambiguous = tuple((tuple(names), tuple(others)) for names, others in groups.values() if names and others)
-    unmatched = tuple(name for names, others in groups.values() if not others for name in names)
-    return ambiguous, unmatched
+    left_in_checkpoint = _by_shapes({name: module for name, module in in_checkpoint.items() if name not in paired})
+    left_in_model = _by_shapes({name: module for name, module in in_model.items() if name not in taken})
+    ambiguous, unmatched = [], []
+    for shapes, names in left_in_checkpoint.items():
+        if shapes in left_in_model:
+            ambiguous.append((tuple(names), tuple(left_in_model[shapes])))
+        else:
+            unmatched += names
+    return tuple(ambiguous), tuple(unmatched)
+
+
+def _by_shapes(modules: Modules) -> dict[Signature, list[str]]:
+    """The names of modules that have the same shapes."""
+    found: dict[Signature, list[str]] = {}
+    for name, module in modules.items():
+        found.setdefault(signature(module), []).append(name)
+    return found

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 
+from ..text import html_table, text_table
+
 Shape = tuple[int, ...]
 COLOURS = {"loaded": "success", "mismatched": "error", "missing": "warn", "unexpected": "info"}  # of JupyterLab
 
@@ -36,7 +38,8 @@ class LoadReport:
         """(what became of it, key, remark), loaded ones last."""
         came_from = {new: f"was {old}" for old, new in self.renamed.items()}
         shapes = {
-            key: f"{mine} in the checkpoint, {yours} in the model" for key, (mine, yours) in self.mismatched.items()
+            key: f"{in_checkpoint} in the checkpoint, {in_model} in the model"
+            for key, (in_checkpoint, in_model) in self.mismatched.items()
         }
         rows = [("mismatched", key, shapes[key]) for key in self.mismatched]
         rows += [("missing", key, "") for key in self.missing]
@@ -53,17 +56,9 @@ class LoadReport:
         return counts + halves
 
     def __repr__(self) -> str:
-        rows = self.rows()
-        widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, self.summary()])
+        return "\n".join([*text_table(self.rows()), self.summary()])
 
     def _repr_html_(self) -> str:
-        left = 'style="text-align: left"'
-        body = "".join(
-            f'<tr><td style="text-align: left; border-left: 4px solid var(--jp-{COLOURS[kind]}-color1)">{kind}</td>'
-            f"<td {left}>{escape(key)}</td><td {left}>{escape(remark)}</td></tr>"
-            for kind, key, remark in self.rows()
-        )
+        colours = [f"var(--jp-{COLOURS[kind]}-color1)" for kind, *_ in self.rows()]
         summary = escape(self.summary()).replace("\n", "<br>")
-        return f"<table><tbody>{body}</tbody></table><p>{summary}</p>"
+        return f"{html_table(self.rows(), colours=colours)}<p>{summary}</p>"

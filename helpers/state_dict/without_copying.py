@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .errors import StateDictError
-from .reading import PREFIXES, read_state_dict
+from ..errors import StateDictError
+from .reading import PREFIXES, read_state_dict, shared_by_all
 
 
 def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, verify: bool = False) -> nn.Module:
@@ -49,7 +49,7 @@ def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, ve
         )
     tied = _tied(model)
     # a prefix that the model has itself is none
-    prefixes = [prefix for prefix in PREFIXES if not all(key.startswith(prefix) for key in model.state_dict())]
+    prefixes = [prefix for prefix in PREFIXES if not shared_by_all(prefix, model.state_dict())]
     state_dict = read_state_dict(path, verify=verify, prefixes=prefixes)
     try:
         model.load_state_dict(state_dict, assign=True)

@@ -29,9 +29,9 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from helpers.classroom.merging import global_names
+from workbook.export.merging import global_names
+from workbook.places import WORKBOOK as ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = [
     "--no-sandbox",
@@ -87,8 +87,8 @@ class Lab:
     Attributes:
         url: where it listens.
         token: what it asks for.
-        folder: what it serves: `notebooks/` is a copy, `helpers` and `data` are this workbook's. The lessons have no
-            outputs, except for those in `notebooks/as_committed/`.
+        folder: what it serves: `notebooks/` is a copy, `helpers`, `workbook` and `data` are this workbook's. The lessons
+            have no outputs, except for those in `notebooks/as_committed/`.
         progress: where passed exercises are remembered.
     """
 
@@ -128,7 +128,7 @@ class Lab:
         shutil.copytree(copy, copy / "as_committed")
         for path in copy.glob("*.ipynb"):
             write_without_outputs(nbformat.read(path, as_version=4), path)
-        for shared in ("helpers", "data"):
+        for shared in ("helpers", "workbook", "data"):
             (self.folder / shared).symlink_to(ROOT / shared)
 
     def _variables(self, own: Path, outside: Outside) -> dict[str, str]:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 NOTEBOOK = """
 import ipywidgets
 import numpy as np
-from helpers.widgets.interactive import Interactive, picture
+from workbook.widgets.interactive import Interactive, picture
 
 class Dots(Interactive):
     def __init__(self, name, draw):

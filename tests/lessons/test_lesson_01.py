@@ -1,0 +1,60 @@
+"""Lesson 01 beyond its stored outputs: its recipe."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from lesson import defined, recipe_of, run_usage
+from matlab import cell, save, struct
+from torch import nn
+
+from helpers.matconvnet import load_matconvnet
+from workbook import networks
+from workbook.data import cifar10_sample, vgg16_mat
+
+NOTEBOOK = "01_load_a_matconvnet_network_into_pytorch.ipynb"
+
+
+@pytest.fixture
+def recipe() -> Callable[[nn.Module, Path], nn.Module]:
+    return defined(recipe_of(NOTEBOOK, "load_matconvnet_into"), "load_matconvnet_into")
+
+
+def test_the_recipe_does_what_the_helper_does(recipe) -> None:
+    model, expected = networks.vgg16(), load_matconvnet(vgg16_mat())
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, torch.nan)
+    filled = recipe(model, vgg16_mat())
+    assert filled is model
+    assert not filled.training
+    matched = expected.state_dict_for(model)
+    assert all(torch.equal(tensor, matched[key]) for key, tensor in filled.state_dict().items())
+
+
+def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
+    images, labels = cifar10_sample()
+    enlarged = F.interpolate(images.float(), size=(64, 64), mode="bilinear")
+    replace = {"torchvision.models.vgg16()": "vgg16()", "imagenet-vgg-verydeep-16.mat": str(vgg16_mat())}
+    with torch.no_grad():
+        source = recipe_of(NOTEBOOK, "load_matconvnet_into")
+        namespace = run_usage(source, replace, vgg16=networks.vgg16, images=enlarged)
+    assert (namespace["logits"].argmax(1) == labels).float().mean() > 0.9
+
+
+def test_the_recipe_reads_early_files_under_net_with_dropped_dimensions(recipe, tmp_path) -> None:
+    rng = np.random.default_rng(4)
+    kernels = [rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 5))]
+    convs = [
+        struct(type="conv", biases=rng.normal(size=(1, n)), filters=k) for n, k in zip((5, 1), kernels, strict=True)
+    ]
+    path = save(tmp_path / "a.mat", net=struct(layers=cell(convs[0], struct(type="relu"), convs[1])))
+    model = recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (2, 3))), path)
+    for h, w, i, o in np.ndindex(2, 3, 4, 5):
+        assert model[0].weight[o, i, h, w] == np.float32(kernels[0][h, w, i, o])
+    for h, w, i in np.ndindex(2, 3, 5):
+        assert model[1].weight[0, i, h, w] == np.float32(kernels[1][h, w, i])
+    with pytest.raises(AssertionError, match=r"layer 2: \(1, 5, 2, 3\) and 1 biases do not fit Conv2d\(5, 1"):
+        recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (3, 2))), path)

@@ -1,0 +1,71 @@
+"""Lesson 05 beyond its stored outputs: its recipe."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision
+from lesson import defined, recipe_of, run_usage
+from torch import nn
+
+from helpers.heads import replace_head
+from workbook.networks import resnet18, vgg16
+
+NOTEBOOK = "05_replace_the_head.ipynb"
+
+
+@pytest.fixture
+def recipe() -> Callable:
+    return defined(recipe_of(NOTEBOOK, "set_head"), "set_head")
+
+
+@pytest.mark.parametrize(("build", "name", "size"), [(resnet18, "fc", 64), (vgg16, "classifier.6", 64)])
+def test_the_recipe_does_what_the_helper_does(recipe, build, name, size) -> None:
+    ours, rows = build().eval(), {0: 6, 2: 3, 4: 9}
+    theirs = copy.deepcopy(ours)
+    others = {key: tensor.clone() for key, tensor in ours.state_dict().items() if not key.startswith(name)}
+    recipe(ours, name, 7, rows)
+    replace_head(theirs, 7, keep=rows)
+    x = torch.rand(2, 3, size, size)
+    torch.testing.assert_close(ours(x)[:, list(rows)], theirs(x)[:, list(rows)])
+    assert ours(x).shape == (2, 7)
+    assert all(torch.equal(tensor, ours.state_dict()[key]) for key, tensor in others.items())
+
+
+def test_the_recipe_takes_heads_without_bias_and_other_types(recipe) -> None:
+    model = nn.ModuleDict({"body": nn.Linear(2, 3), "head": nn.Linear(3, 4, bias=False).double()})
+    old = model["head"].weight.detach().clone()
+    recipe(model, "head", 5, {1: 2})
+    assert model["head"].bias is None
+    assert model["head"].weight.dtype == torch.float64
+    assert torch.equal(model["head"].weight[1], old[2])
+    assert not (model["head"].weight[[0, 2, 3, 4], None] == old).all(-1).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("body", {0: 0}, "'body' must be a Linear, not Conv2d"),
+        ("head", {5: 0}, "go from 0 to 4"),
+        ("head", {-1: 0}, "go from 0 to 4"),
+    ],
+)
+def test_the_recipe_refuses_other_layers_and_rows(recipe, name, rows, message) -> None:
+    model = nn.ModuleDict({"body": nn.Conv2d(2, 3, 1), "head": nn.Linear(3, 4)})
+    before = model["head"]
+    with pytest.raises(ValueError, match=message):
+        recipe(model, name, 5, rows)
+    assert model["head"] is before
+
+
+def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
+    replace = {'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()"}
+    namespace = run_usage(recipe_of(NOTEBOOK, "set_head"), replace, resnet18=torchvision.models.resnet18)
+    model, second = namespace["model"], namespace["second"]
+    assert model.fc.out_features == 7
+    assert not {id(p) for p in second.parameters()} & {id(p) for p in model.parameters()}
+    assert second(torch.rand(2, 256, 4, 4)).shape == (2, 5)
+    in_groups = [id(p) for group in namespace["optimizer"].param_groups for p in group["params"]]
+    assert sorted(in_groups) == sorted(id(p) for module in (model, second) for p in module.parameters())
+    assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01, 0.001, 0.01]

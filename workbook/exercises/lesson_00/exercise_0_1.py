@@ -1,0 +1,86 @@
+"""Exercise 0.1: count the parameters of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..checking import Exercise, Mistake, NotYet, because, call, cause_of
+
+
+def right(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def in_layers_only(model: nn.Module) -> int:
+    return sum(layer.weight.numel() + layer.bias.numel() for layer in model.children())
+
+
+COUNTS = (  # known by the number that they give
+    Mistake(
+        "this counts the entries of state_dict(): each holds many numbers (tensor.numel()), and some are buffers, "
+        "which are no parameters.",
+        lambda model: len(model.state_dict()),
+    ),
+    Mistake(
+        "this counts the tensors; each holds many numbers (tensor.numel()).",
+        lambda model: len(list(model.parameters())),
+    ),
+    Mistake(
+        "len(tensor) is only its first dimension; tensor.numel() is all of it.",
+        lambda model: sum(len(tensor) for tensor in model.parameters()),
+    ),
+    Mistake(
+        "state_dict() also holds buffers, such as BatchNorm's running mean; model.parameters() does not.",
+        lambda model: sum(tensor.numel() for tensor in model.state_dict().values()),
+    ),
+    Mistake(
+        "the biases are missing.",
+        lambda model: sum(tensor.numel() for tensor in model.parameters() if tensor.ndim > 1),
+    ),
+    Mistake(
+        "a frozen layer has parameters, too; requires_grad only says whether they are trained.",
+        lambda model: sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad),
+    ),
+)
+MISTAKES = (
+    *COUNTS,
+    Mistake(
+        "expected a whole number, got a Tensor",
+        lambda model: torch.tensor([tensor.numel() for tensor in model.parameters()]),
+    ),
+    Mistake("stopped with AttributeError", in_layers_only),
+    Mistake("expected 181 for a small Sequential, got 1.", lambda model: 1),
+    Mistake("expected 124 for a small Conv2d, got 181.", lambda model: 181),
+)
+
+
+def verify(answer: Any) -> None:
+    """`count_parameters(model) -> int`."""
+    frozen = nn.Linear(6, 7).requires_grad_(False)
+    nested = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4)), frozen)
+    for model in (nested, nn.Conv2d(5, 4, (3, 2))):
+        got = call(answer, model)
+        if isinstance(got, np.generic) or (isinstance(got, torch.Tensor) and got.numel() == 1):
+            got = got.item()
+        if not isinstance(got, (int, float)):
+            raise NotYet(f"expected a whole number, got a {type(got).__name__}.")
+        if got != right(model):
+            cause = because(cause_of(got, COUNTS, model))
+            raise NotYet(f"expected {right(model)} for a small {type(model).__name__}, got {got}.{cause}")
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "model.parameters() runs through all weight and bias tensors of a model.",
+        "tensor.numel() is the number of elements of a tensor.",
+        "sum(parameter.numel() for parameter in model.parameters())",
+    ),
+    praise="you know how exercises work here, and how to count a network's parameters.",
+)

@@ -1,0 +1,1 @@
+"""Lesson 01: from MATLAB's arrays to PyTorch's tensors."""

@@ -1,0 +1,195 @@
+"""Exercise 1.2: read files of both generations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..checking import Exercise, Mistake, NotYet, because, call, case, compare, pair
+from .exercise_1_1 import right as converted
+from .files import arrays, layers, struct
+
+
+def right(raw: dict[str, NDArray]) -> dict[str, tuple[NDArray, NDArray]]:
+    found = {}
+    for element in layers_of(raw).ravel():
+        layer = element[0, 0]
+        fields = layer.dtype.names
+        if "filters" in fields:
+            found[layer["name"].item()] = layer["filters"], layer["biases"]
+        elif "weights" in fields and layer["weights"].size:
+            found[layer["name"].item()] = tuple(layer["weights"].ravel())
+    return found
+
+
+def layers_of(raw: dict[str, NDArray]) -> NDArray:
+    return raw["net"][0, 0]["layers"] if "net" in raw else raw["layers"]
+
+
+def only_weights(raw: dict[str, NDArray]) -> dict[str, Any]:
+    found = {}
+    for element in layers_of(raw).ravel():
+        layer = element[0, 0]
+        if "weights" in layer.dtype.names and layer["weights"].size:
+            found[layer["name"].item()] = tuple(layer["weights"].ravel())
+    return found
+
+
+def reading_early(arrays_of: Callable) -> Callable:
+    """An answer that takes the arrays out of a conv of an early file in its own way."""
+
+    def read_weights(raw: dict[str, NDArray]) -> dict[str, Any]:
+        found = only_weights(raw)
+        for element in layers_of(raw).ravel():
+            layer = element[0, 0]
+            if "filters" in layer.dtype.names:
+                found[layer["name"].item()] = arrays_of(layer)
+        return found
+
+    return read_weights
+
+
+def keeps_the_relu(raw: dict[str, NDArray]) -> dict[str, Any]:
+    found: dict[str, Any] = right(raw)
+    for element in layers_of(raw).ravel():
+        layer = element[0, 0]
+        if "weights" in layer.dtype.names and not layer["weights"].size:
+            found[layer["name"].item()] = None, None
+    return found
+
+
+def unpacks_empty_weights(raw: dict[str, NDArray]) -> dict[str, Any]:
+    found = {}
+    for element in raw["layers"][0]:
+        layer = element[0, 0]
+        if "weights" in layer.dtype.names:
+            kernel, bias = layer["weights"][0]
+            found[layer["name"].item()] = kernel, bias
+    return found
+
+
+def moves_layers_up(raw: dict[str, NDArray]) -> dict[str, Any]:
+    if "net" in raw:
+        raw["layers"] = layers_of(raw)
+    return right(raw)
+
+
+IN_A_STRUCT = "this file keeps its layers in a struct, and a struct is a (1, 1) array: raw['net'][0, 0]['layers']."
+NO_NET = "not every file has a `net`; here the layers are raw['layers']."
+ELEMENT = "each element is a (1, 1) struct; take layer = element[0, 0], and .item() of its name."
+NAME = "a name is an array of one string; take .item()."
+EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
+POOL = "a pool has no weights at all; ask for fields by name, not by position."
+OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
+NO_FIELD = f"a pool has no such field at all; and {OLD_FORM}"
+CONVERTED = "return the arrays as they are; converting them is exercise 1.1."
+BY_POSITION = "the fields were taken by position; their order differs from file to file."
+REVERSED = "the pair is the wrong way round; the kernel comes first."
+NO_CELL = (
+    "`filters` and `biases` are the arrays themselves; only `weights` is a cell, from which one takes [0] and [1]."
+)
+RESHAPED = "the bias was reshaped; leave it as it is."
+
+MISTAKES = (
+    Mistake(IN_A_STRUCT, lambda raw: right({"layers": raw["layers"]})),
+    Mistake(IN_A_STRUCT, lambda raw: right(raw) if "layers" in raw else {}),
+    Mistake(NO_NET, lambda raw: right({"net": raw["net"]})),
+    Mistake("an assignment to a part of it", moves_layers_up),
+    Mistake(ELEMENT, lambda raw: {element["name"]: None for element in layers_of(raw)[0]}),
+    Mistake(NAME, lambda raw: {f"['{name}']": arrays for name, arrays in right(raw).items()}),
+    Mistake(EMPTY, keeps_the_relu),
+    Mistake(EMPTY, unpacks_empty_weights),
+    Mistake(POOL, lambda raw: right(raw) | {"p1": (None, None)}),
+    Mistake(OLD_FORM, only_weights),
+    Mistake(NO_FIELD, lambda raw: {e[0, 0]["name"].item(): e[0, 0]["weights"] for e in layers_of(raw)[0]}),
+    Mistake(CONVERTED, lambda raw: {name: converted(*arrays) for name, arrays in right(raw).items()}),
+    Mistake(CONVERTED, lambda raw: {name: (a.transpose(3, 2, 0, 1), b) for name, (a, b) in right(raw).items()}),
+    Mistake(BY_POSITION, reading_early(lambda layer: (layer[2], layer[3]))),
+    Mistake(REVERSED, lambda raw: {name: (bias, kernel) for name, (kernel, bias) in right(raw).items()}),
+    Mistake(NO_CELL, reading_early(lambda layer: (layer["filters"][0], layer["biases"][0]))),
+    Mistake(RESHAPED, lambda raw: {name: (kernel, bias.reshape(-1)) for name, (kernel, bias) in right(raw).items()}),
+    Mistake("not a list", lambda raw: list(right(raw))),
+    Mistake("expected two values, the kernel and the bias", lambda raw: dict.fromkeys(right(raw), 1)),
+    Mistake("expected the layers c1, c2, c3 and c4, got none", lambda raw: {}),
+)
+
+CRASHES = [
+    ("'net'", NO_NET),
+    ("unhashable", ELEMENT),
+    ("out of bounds", EMPTY),
+    ("not enough values to unpack", EMPTY),
+    ("no field of name weights", NO_FIELD),
+]
+
+
+def verify(answer: Any) -> None:
+    """`read_weights(raw) -> {name: (kernel, bias)}`, `raw` as `scipy.io.loadmat` returns it."""
+    kernels, biases = arrays()
+    cell = layers(kernels, biases)
+    with case("for a file with `layers` at the top"):
+        verify_layers(call(answer, {"layers": cell}, crashes=CRASHES), kernels, biases)
+    with case("for a file with `net`"):
+        got = call(answer, {"net": struct(layers=cell)}, crashes=[("", IN_A_STRUCT)])
+        try:
+            verify_layers(got, kernels, biases)
+        except NotYet as difference:  # these layers were read at the top, so it is how they are reached
+            found = str(difference).partition("\nLikely cause: ")[0]
+            raise NotYet(f"{found}{because(IN_A_STRUCT)}") from None
+
+
+def verify_layers(got: Any, kernels: dict[str, NDArray], biases: dict[str, NDArray]) -> None:
+    verify_names(got)
+    for name in kernels:
+        kernel, bias = pair(got[name], "the kernel and the bias")
+        if isinstance(kernel, Tensor) or isinstance(bias, Tensor):
+            raise NotYet(f"the arrays of {name} came back as tensors.{because(CONVERTED)}")
+        stored, row = torch.tensor(kernels[name]), torch.tensor(biases[name])
+        exchanged = REVERSED if name == "c1" else BY_POSITION  # c1 is right if taken by position
+        causes = [(CONVERTED, stored.permute(3, 2, 0, 1)), (exchanged, row), (NO_CELL, stored[0])]
+        compare(as_tensor(kernel), stored, f"the kernel of {name}", causes)
+        compare(as_tensor(bias), row, f"the bias of {name}", [(RESHAPED, row.reshape(-1))])
+
+
+def verify_names(got: Any) -> None:
+    if not isinstance(got, dict):
+        raise NotYet(f"return a dict from layer names to (kernel, bias), not a {type(got).__name__}.")
+    if not all(isinstance(name, str) and name.isalnum() for name in got):
+        raise NotYet(f"the names should be plain strings.{because(NAME)}")
+    if set(got) != {"c1", "c2", "c3", "c4"}:
+        found = ", ".join(got) or "none"
+        raise NotYet(f"expected the layers c1, c2, c3 and c4, got {found}.{because(cause_of_names(set(got)))}")
+
+
+def cause_of_names(names: set[str]) -> str | None:
+    if "p1" in names:
+        return POOL
+    if "r1" in names:
+        return EMPTY
+    return OLD_FORM if names == {"c1", "c3"} else None
+
+
+def as_tensor(value: Any) -> Any:
+    """For `compare`, which says of anything else what it is."""
+    return torch.tensor(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "Each element of the cell is a 1x1 struct: layer = element[0, 0]; layer.dtype.names lists its fields. "
+        "The `weights` of a relu are empty.",
+        "Ask for names, never for positions: if 'filters' in layer.dtype.names ... Empty weights have size 0.",
+        "The layers stand in raw or in raw['net'][0, 0]. "
+        "for element in layers.ravel(): layer = element[0, 0]; names = layer.dtype.names; then three cases: "
+        "'filters' in names; 'weights' in names and layer['weights'].size; neither. "
+        "layer['name'].item() is the name, layer['weights'].ravel() the two arrays.",
+    ),
+    praise="both generations of files give the same dictionary, whatever the order of their fields.",
+)

@@ -1,0 +1,1 @@
+"""Lesson 02: the exercises on state_dicts."""

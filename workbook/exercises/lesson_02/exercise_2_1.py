@@ -1,0 +1,84 @@
+"""Exercise 2.1: a snapshot of a model that stays what it is when training goes on."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checking import Exercise, Mistake, NotYet, because, call, compare_dicts
+from .networks import tied
+
+
+def right(model: nn.Module) -> dict[str, Tensor]:
+    return {key: tensor.clone() for key, tensor in model.state_dict().items()}
+
+
+def named_tensors(model: nn.Module, **options: bool) -> dict[str, Tensor]:
+    return dict(model.named_parameters(**options)) | dict(model.named_buffers())
+
+
+OWN_MEMORY = (
+    "state_dict() hands out the model's own memory; dict(), copy.copy, detach() and cpu() copy no numbers. Clone the "
+    "tensors."
+)
+BUFFERS = "buffers are missing: parameters() has none of them, state_dict() has."
+TIED = "layers 2 and 3 share this weight; named_parameters() has it once, state_dict() under both names."
+GRADIENTS = (
+    "a clone of a parameter does so, too, and keeps its tie to the model; state_dict() hands out detached tensors."
+)
+
+MISTAKES = (
+    Mistake(OWN_MEMORY, lambda model: model.state_dict()),
+    Mistake(OWN_MEMORY, lambda model: dict(model.state_dict())),
+    Mistake(BUFFERS, lambda model: {key: p.detach().clone() for key, p in model.named_parameters()}),
+    Mistake(TIED, lambda model: {key: tensor.clone() for key, tensor in named_tensors(model).items()}),
+    Mistake(
+        GRADIENTS,
+        lambda model: {key: t.clone() for key, t in named_tensors(model, remove_duplicate=False).items()},
+    ),
+    Mistake("take its state_dict().", lambda model: copy.deepcopy(model)),
+    Mistake("should be a dictionary, but is a list", lambda model: list(model.state_dict().values())),
+    Mistake("a ndarray under '0.weight'", lambda model: {k: t.clone().numpy() for k, t in model.state_dict().items()}),
+    Mistake("other numbers in '0.weight'", lambda model: {key: t * 0 for key, t in model.state_dict().items()}),
+)
+
+
+def verify(answer: Any) -> None:
+    """`snapshot(model) -> dict of tensors`."""
+    model = tied(0)
+    got = call(answer, model)
+    if isinstance(got, nn.Module):
+        raise NotYet(f"the snapshot should be a dictionary, but is a model.{because('take its state_dict().')}")
+    compare_dicts(got, model.state_dict(), "the snapshot", {"running": BUFFERS, "3.weight": TIED})
+    if held := [key for key, tensor in got.items() if tensor.requires_grad]:
+        raise NotYet(f"{held[0]!r} in the snapshot requires a gradient, as a parameter does.{because(GRADIENTS)}")
+    moved = moves_along(answer(model), model)
+    if moved:
+        raise NotYet(
+            f"after the model was trained, {len(moved)} of {len(got)} tensors of the snapshot have moved along, "
+            f"{moved[0]!r} first.{because(OWN_MEMORY)}"
+        )
+
+
+def moves_along(taken: dict[str, Tensor], model: nn.Module) -> list[str]:
+    """Names of the tensors that change when those of the model do."""
+    before = {key: tensor.clone() for key, tensor in taken.items()}
+    for tensor in model.state_dict().values():
+        tensor += 1
+    return [key for key in before if not torch.equal(taken[key], before[key])]
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "model.state_dict() has all names and tensors, buffers too; but the tensors are the model's own.",
+        "tensor.clone() is a copy with memory of its own.",
+        "{key: tensor.clone() for key, tensor in model.state_dict().items()}",
+    ),
+    praise="the best weights stay the best, however long training goes on.",
+)

@@ -1,0 +1,91 @@
+"""Exercise 2.2: take nest and prefix off a checkpoint, where there are any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checking import Exercise, Mistake, call, case, compare_dicts
+
+
+def right(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    tensors = checkpoint.get("state_dict", checkpoint)
+    return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+
+
+def renamed(change: Any) -> Any:
+    """An answer that finds the tensors, and changes their names in its own way."""
+    return lambda checkpoint: {change(key): t for key, t in checkpoint.get("state_dict", checkpoint).items()}
+
+
+DEEPER = "the tensors lie one level deeper."
+BESIDE = "the tensors lie one level deeper, and what lies beside them is none."
+PREFIX = "the prefix is still there, on this name at least."
+REPLACED = "replace() takes away `module.` in the middle, too; removeprefix() does not."
+SEVEN = "key[7:] cuts off seven letters even where there is no prefix; use removeprefix()."
+STRIPPED = "strip() and lstrip() take away letters, not a word; use removeprefix()."
+DOT = "the dot belongs to the prefix."
+LAST_PART = "split() cuts at every `module.`, and you took the last part; use removeprefix()."
+SPLIT = "split() cuts at every `module.`; use removeprefix()."
+NOT_NESTED = "not every checkpoint is nested; look whether the key is there."
+
+MISTAKES = (
+    Mistake(BESIDE, lambda checkpoint: checkpoint),
+    Mistake(PREFIX, lambda checkpoint: checkpoint["state_dict"]),
+    Mistake(PREFIX, lambda checkpoint: checkpoint.get("state_dict", checkpoint)),
+    Mistake(REPLACED, renamed(lambda key: key.replace("module.", ""))),
+    Mistake(SEVEN, renamed(lambda key: key[7:])),
+    Mistake(STRIPPED, renamed(lambda key: key.lstrip("module."))),
+    Mistake(DOT, renamed(lambda key: key.removeprefix("module"))),
+    Mistake(LAST_PART, renamed(lambda key: key.split("module.")[-1])),
+    Mistake(NOT_NESTED, lambda checkpoint: {k.removeprefix("module."): t for k, t in checkpoint["state_dict"].items()}),
+)
+
+UNWANTED = {  # a name that should not be there -> why it is
+    "state_dict": DEEPER,
+    "epoch": BESIDE,
+    "module.layer1.weight": PREFIX,
+    "encoder.bias": REPLACED,
+    "weight": SEVEN,
+    "ayer1.weight": STRIPPED,
+    "ncoder.module.bias": STRIPPED,
+    ".layer1.weight": DOT,
+    "bias": LAST_PART,
+    "encoder.": SPLIT,
+}
+CRASHES = [
+    ("'state_dict'", NOT_NESTED),
+    ("'int' object", "beside the tensors lies `epoch`; take what is under 'state_dict' first."),
+]
+
+
+def verify(answer: Any) -> None:
+    """`unwrap(checkpoint) -> flat dict`."""
+    tensors = {"layer1.weight": torch.ones(2, 3), "encoder.module.bias": torch.zeros(4), "modules.bias": torch.ones(5)}
+    prefixed = {f"module.{key}": tensor for key, tensor in tensors.items()}
+    checkpoints = {
+        "nested and prefixed": {"epoch": 5, "state_dict": prefixed},
+        "nested only": {"state_dict": tensors, "epoch": 5},
+        "prefixed only": prefixed,
+        "flat already": tensors,
+        "prefixed in part": {f"module.{key}" if "1" in key else key: tensor for key, tensor in tensors.items()},
+    }
+    for kind, checkpoint in checkpoints.items():
+        with case(f"for a checkpoint that is {kind}"):
+            got = call(answer, checkpoint, crashes=CRASHES)
+            compare_dicts(got, tensors, "the result", {}, UNWANTED)
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "Two steps: take what lies under 'state_dict' if that key is there, then take the prefix off each name.",
+        "checkpoint.get('state_dict', checkpoint) is the checkpoint itself if the key is missing.",
+        "'module.a'.removeprefix('module.') is 'a', and 'a'.removeprefix('module.') is 'a'.",
+    ),
+    praise="it takes off what is there, and leaves alone what is not.",
+)

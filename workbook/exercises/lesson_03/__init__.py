@@ -1,0 +1,1 @@
+"""Lesson 03: the exercises on loading the part that fits."""

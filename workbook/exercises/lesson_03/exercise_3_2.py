@@ -1,0 +1,162 @@
+"""Exercise 3.2: give tensors new names, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checking import Exercise, Mistake, NotYet, because, call, case, compare_dicts, must_refuse
+
+
+def right(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    renamed = with_overwriting(state_dict, new_names)
+    if len(renamed) < len(state_dict):
+        raise ValueError("two tensors would get one name")
+    return renamed
+
+
+def with_overwriting(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    return {new_names.get(key, key): tensor for key, tensor in state_dict.items()}
+
+
+def one_after_the_other(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    renamed = dict(state_dict)
+    for old, new in new_names.items():
+        renamed[new] = renamed.pop(old)
+    return renamed
+
+
+def backwards(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    renamed = dict(state_dict)
+    for old, new in reversed(new_names.items()):
+        renamed[new] = renamed.pop(old)
+    return renamed
+
+
+def highest_first(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    renamed = dict(state_dict)
+    for old in sorted(new_names, reverse=True):
+        renamed[new_names[old]] = renamed.pop(old)
+    return renamed
+
+
+def in_place(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    for old, new in reversed(new_names.items()):
+        state_dict[new] = state_dict.pop(old)
+    return state_dict
+
+
+def while_walking(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    renamed = dict(state_dict)
+    for key in renamed:
+        if key in new_names:
+            renamed[new_names[key]] = state_dict[key]
+    return renamed
+
+
+def refuses_what_is_there(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    if any(new in state_dict for new in new_names.values()):
+        raise ValueError("this name is taken")
+    return with_overwriting(state_dict, new_names)
+
+
+def only_duplicates_in_the_new_names(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    if len(set(new_names.values())) < len(new_names):
+        raise ValueError("twice")
+    return with_overwriting(state_dict, new_names)
+
+
+def another_error(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    renamed = with_overwriting(state_dict, new_names)
+    if len(renamed) < len(state_dict):
+        raise KeyError("twice")
+    return renamed
+
+
+CHAINED = (
+    "the names were changed one after the other, so that 24 became 26, then 28, then 30; look up each old name once."
+)
+LOST = "the names were changed one after the other; look up each old name once."
+DROPPED = "names that are not in `new_names` stay as they are."
+STILL_THERE = "the old name is still there."
+OVERWRITTEN = "the later tensor overwrote the earlier one; compare the number of names before and after."
+STAYS = "look also at the names that stay, not only at those in `new_names`."
+NOT_ALL_NAMES = "not every name is in `new_names`; dict.get has a default."
+GROWS = "a dictionary cannot grow while it is walked through; fill a new one."
+NOTHING_LOST = (
+    "here each tensor ends under a name of its own, so nothing is lost. Look up each old name once, fill a new "
+    "dictionary, and look for names that meet in that."
+)
+
+MISTAKES = (
+    Mistake(CHAINED, one_after_the_other),
+    Mistake(CHAINED, backwards),
+    Mistake(LOST, highest_first),
+    Mistake("changes what it was given", in_place),
+    Mistake(GROWS, while_walking),
+    Mistake(NOTHING_LOST, refuses_what_is_there),
+    Mistake(NOT_ALL_NAMES, lambda state_dict, new_names: {new_names[key]: t for key, t in state_dict.items()}),
+    Mistake(
+        DROPPED,
+        lambda state_dict, new_names: {new_names[key]: t for key, t in state_dict.items() if key in new_names},
+    ),
+    Mistake(STILL_THERE, lambda state_dict, new_names: state_dict),
+    Mistake(OVERWRITTEN, with_overwriting),
+    Mistake(STAYS, only_duplicates_in_the_new_names),
+    Mistake("a ValueError is wanted, not KeyError", another_error),
+)
+
+CASES = {
+    "for 24 to 26, 26 to 28 and 28 to 30": {
+        "a.24.weight": "a.26.weight",
+        "a.26.weight": "a.28.weight",
+        "a.28.weight": "a.30.weight",
+    },
+    "for 28 to 30, 26 to 28 and 24 to 26": {
+        "a.28.weight": "a.30.weight",
+        "a.26.weight": "a.28.weight",
+        "a.24.weight": "a.26.weight",
+    },
+    "if 24 and 28 change places": {"a.24.weight": "a.28.weight", "a.28.weight": "a.24.weight"},
+}
+MISSING = {"a.2.": DROPPED, "head": DROPPED, "a.26": LOST, "a.28": LOST, "a.24": LOST}  # part of a name -> why
+CRASHES = [
+    ("KeyError: 'a.2.weight'", NOT_ALL_NAMES),
+    ("KeyError: 'head.bias'", NOT_ALL_NAMES),
+    ("changed size", GROWS),
+    ("keys changed", "a dictionary cannot change while it is walked through; fill a new one."),
+    ("ValueError", NOTHING_LOST),
+]
+
+
+def verify(answer: Any) -> None:
+    """`rename(state_dict, new_names) -> renamed`."""
+    old = [*(f"a.{i}.weight" for i in (2, 24, 26, 28)), "head.bias"]
+    state_dict = {key: torch.full((i + 2,), float(i)) for i, key in enumerate(old)}
+    for name, new_names in CASES.items():
+        with case(name):
+            got = call(answer, state_dict, new_names, crashes=CRASHES)
+            if isinstance(got, Mapping) and "a.30.weight" in got and "a.26.weight" not in got:
+                raise NotYet(f"nothing is called 'a.26.weight' any more.{because(CHAINED)}")
+            expected = right(state_dict, new_names)
+            compare_dicts(got, expected, "the result", MISSING, {"a.24.weight": STILL_THERE})
+    two = {"x": torch.ones(2), "w": torch.ones(4), "y": torch.zeros(2)}
+    must_refuse(answer, two, {"x": "z", "y": "z"}, case="if two names become one", cause=OVERWRITTEN)
+    must_refuse(answer, two, {"x": "y"}, case="if a new name is that of a tensor which stays", cause=STAYS)
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "Fill a new dictionary, and look up each old name once.",
+        "new_names.get(key, key) is the new name, or the old one if there is no new one.",
+        "renamed = {new_names.get(key, key): t for key, t in state_dict.items()}; if it is shorter than "
+        "state_dict, two names became one.",
+    ),
+    praise="all at once, nothing lost, and no two under one name.",
+)

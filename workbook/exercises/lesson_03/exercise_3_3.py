@@ -1,0 +1,199 @@
+"""Exercise 3.3: pair the layers of a model and a checkpoint by their order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checking import Exercise, Mistake, NotYet, because, call, case, must_refuse
+
+
+def right(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    in_model = model.state_dict()
+    pairs = list(zip(layers_of(state_dict), layers_of(in_model), strict=True))
+    for old, new in pairs:
+        if state_dict[f"{old}.weight"].shape != in_model[f"{new}.weight"].shape:
+            raise ValueError(f"{old} and {new} have different shapes")
+        if (f"{old}.bias" in state_dict) != (f"{new}.bias" in in_model):
+            raise ValueError(f"only one of {old} and {new} has a bias")
+    return names_of(pairs, state_dict)
+
+
+def layers_of(state_dict: dict[str, Tensor]) -> list[str]:
+    """The names of its conv and Linear layers."""
+    return [key.removesuffix(".weight") for key, t in state_dict.items() if key.endswith(".weight") and t.ndim >= 2]
+
+
+def names_of(pairs: list[tuple[str, str]], state_dict: dict[str, Tensor]) -> dict[str, str]:
+    """The names of their weights and, where there are any, of their biases."""
+    names = {}
+    for old, new in pairs:
+        names[f"{old}.weight"] = f"{new}.weight"
+        if f"{old}.bias" in state_dict:
+            names[f"{old}.bias"] = f"{new}.bias"
+    return names
+
+
+def unchecked(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    pairs = list(zip(layers_of(state_dict), layers_of(model.state_dict()), strict=True))
+    return names_of(pairs, state_dict)
+
+
+def up_to_the_shorter(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    pairs = list(zip(layers_of(state_dict), layers_of(model.state_dict()), strict=False))
+    return names_of(pairs, state_dict)
+
+
+def comparing(part: Callable) -> Callable:
+    """An answer that compares only a part of what two weights are."""
+
+    def pair_layers(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+        in_model = model.state_dict()
+        names = unchecked(model, state_dict)
+        for old, new in names.items():
+            if old.endswith(".weight") and part(state_dict[old]) != part(in_model[new]):
+                raise ValueError(f"{old} and {new} differ")
+        return names
+
+    return pair_layers
+
+
+def every_weight(model: nn.Module, state_dict: dict[str, Tensor], strict: bool) -> dict[str, str]:
+    """Pairs BatchNorms, too."""
+    in_checkpoint = [key for key in state_dict if key.endswith(".weight")]
+    in_model = [key for key in model.state_dict() if key.endswith(".weight")]
+    return dict(zip(in_checkpoint, in_model, strict=strict))
+
+
+def first_of_the_shape(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    in_model = model.state_dict()
+    pairs = []
+    for old in layers_of(state_dict):
+        shape = state_dict[f"{old}.weight"].shape
+        new = next(name for name in layers_of(in_model) if in_model[f"{name}.weight"].shape == shape)
+        pairs.append((old, new))
+    return names_of(pairs, state_dict)
+
+
+def a_bias_for_each(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for old, new in zip(layers_of(state_dict), layers_of(model.state_dict()), strict=True):
+        names |= {f"{old}.weight": f"{new}.weight", f"{old}.bias": f"{new}.bias"}
+    return names
+
+
+NO_BIAS = "not every layer has a bias."
+BATCH_NORMS = "a weight with one dimension is a BatchNorm's; it does not count."
+NOT_THE_NEXT = "the first layer of the shape is not the next one in order."
+BIAS_NAME = "a layer's bias has the name of its weight, with another ending."
+ENDS = "zip ends with the shorter list and says nothing; zip(..., strict=True) raises a ValueError."
+SHAPES = "the shapes of each pair were not compared (as many numbers are not the same shape)."
+BIASES = "the biases of a pair were not compared; is the name on both sides, or on neither?"
+TURNED_ROUND = "the pairs are turned round: the checkpoint's names come first."
+ASK = "not every layer has a bias; ask before you take it."
+COUNTED = "the BatchNorms of the model count as layers, or its biases do."
+
+MISTAKES = (
+    Mistake(COUNTED, lambda model, state_dict: every_weight(model, state_dict, strict=True)),
+    Mistake(BATCH_NORMS, lambda model, state_dict: every_weight(model, state_dict, strict=False)),
+    Mistake(NOT_THE_NEXT, first_of_the_shape),
+    Mistake(
+        BIAS_NAME,
+        lambda model, state_dict: {a: b for a, b in right(model, state_dict).items() if a.endswith(".weight")},
+    ),
+    Mistake(NO_BIAS, a_bias_for_each),
+    Mistake(ASK, lambda model, state_dict: {f"{a}.bias": state_dict[f"{a}.bias"] for a in layers_of(state_dict)}),
+    Mistake(ENDS, up_to_the_shorter),
+    Mistake(SHAPES, unchecked),
+    Mistake(SHAPES, comparing(lambda weight: weight.numel())),
+    Mistake(SHAPES, comparing(lambda weight: weight.shape[0])),
+    Mistake(SHAPES, comparing(lambda weight: weight.shape[1:])),
+    Mistake(SHAPES, comparing(lambda weight: weight.shape[2:])),
+    Mistake(BIASES, comparing(lambda weight: weight.shape)),
+    Mistake(TURNED_ROUND, lambda model, state_dict: {new: old for old, new in right(model, state_dict).items()}),
+    Mistake("should be a dictionary, but is a list", lambda model, state_dict: list(right(model, state_dict))),
+)
+
+CRASHES = [
+    ("KeyError", ASK),
+    ("zip()", COUNTED),
+    (
+        "ValueError",
+        "the conv and Linear layers do pair, four on either side. If every name in `.weight` counts, the BatchNorms' "
+        "are among them: their weight has one dimension.",
+    ),
+]
+
+
+def verify(answer: Any) -> None:
+    """`pair_layers(model, state_dict) -> names`."""
+    model, state_dict = model_and_checkpoint()
+    with case("for a checkpoint without BatchNorms and a model with them"):
+        got = call(answer, model, state_dict, crashes=CRASHES)
+        verify_names(got, right(model, state_dict), state_dict)
+    verify_refusals(answer, model, state_dict)
+
+
+def model_and_checkpoint() -> tuple[nn.Sequential, dict[str, Tensor]]:
+    """The checkpoint is that of a network without BatchNorms."""
+    plain = nn.ModuleDict(
+        {
+            "stem": nn.Conv2d(3, 4, (2, 5)),
+            "body": nn.Conv2d(4, 4, 3, bias=False),
+            "tail": nn.Conv2d(4, 4, 3, bias=False),
+            "head": nn.Linear(6, 7),
+        }
+    )
+    stem, body, tail, head = (copy.deepcopy(part) for part in plain.values())
+    return nn.Sequential(stem, nn.BatchNorm2d(4), body, nn.BatchNorm2d(4), tail, head), dict(plain.state_dict())
+
+
+def verify_names(got: Any, expected: dict[str, str], state_dict: dict[str, Tensor]) -> None:
+    if not isinstance(got, Mapping):
+        raise NotYet(f"the result should be a dictionary, but is a {type(got).__name__}.")
+    if dict(got) == {new: old for old, new in expected.items()}:
+        raise NotYet(TURNED_ROUND)
+    for old, new in got.items():
+        if old not in state_dict:
+            why = NO_BIAS if str(old).endswith("bias") else None
+            raise NotYet(f"{old!r} is paired, but the checkpoint has no such name.{because(why)}")
+        if expected[old] != new:
+            why = BATCH_NORMS if "1." in str(new) else None
+            why = NOT_THE_NEXT if old == "tail.weight" else why
+            raise NotYet(f"{old!r} belongs to {expected[old]!r}, not {new!r}.{because(why)}")
+    for old in expected:
+        if old not in got:
+            raise NotYet(f"{old!r} is not paired.{because(BIAS_NAME if 'bias' in old else None)}")
+
+
+def verify_refusals(answer: Any, model: nn.Sequential, state_dict: dict[str, Tensor]) -> None:
+    fewer = {key: tensor for key, tensor in state_dict.items() if "head" not in key}
+    must_refuse(answer, model, fewer, case="if the checkpoint has fewer layers", cause=ENDS)
+    must_refuse(answer, model[:5], state_dict, case="if the model has fewer layers", cause=ENDS)
+    for shape in ((4, 4, 3, 2), (4, 3, 4, 3), (4, 3, 3, 3), (5, 4, 3, 3)):
+        changed = state_dict | {"body.weight": torch.rand(shape)}
+        must_refuse(answer, model, changed, case="if a pair of weights has different shapes", cause=SHAPES)
+    late = {key: state_dict[key] for key in ("body.weight", "stem.weight", "stem.bias", *list(state_dict)[3:])}
+    must_refuse(answer, model, late, case="if two layers of different shapes have changed places", cause=SHAPES)
+    one_more = state_dict | {"tail.bias": torch.rand(4)}
+    must_refuse(answer, model, one_more, case="if only the checkpoint has a bias", cause=BIASES)
+    one_less = {key: tensor for key, tensor in state_dict.items() if key != "stem.bias"}
+    must_refuse(answer, model, one_less, case="if only the model has a bias", cause=BIASES)
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "First make a list of layers for either side: names that end in `.weight` and whose tensor has ndim >= 2.",
+        "zip(in_checkpoint, in_model, strict=True) raises a ValueError if one list is longer.",
+        "For each pair compare the shapes of the weights, and whether both or none have a bias; then pair weight "
+        "with weight and bias with bias. key.removesuffix('.weight') is the name of the layer.",
+    ),
+    praise="order, with everything counted that can be counted.",
+)

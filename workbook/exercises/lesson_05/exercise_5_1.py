@@ -1,0 +1,243 @@
+"""Exercise 5.1: a head for other classes that keeps the rows of those it knows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checking import Exercise, Mistake, NotYet, because, call, case
+
+OLD, NEW = ["cat", "dog", "frog", "ship"], ["frog", "glove", "cat", "hat", "boot"]
+Names = Sequence[str]
+
+
+@torch.no_grad()
+def right(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    for row, name in enumerate(new):
+        if name in old:
+            made.weight[row] = head.weight[old.index(name)]
+            if head.bias is not None:
+                made.bias[row] = head.bias[old.index(name)]
+    return made
+
+
+@torch.no_grad()
+def first_rows(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    made.weight[: len(old)] = head.weight
+    if head.bias is not None:
+        made.bias[: len(old)] = head.bias
+    return made
+
+
+@torch.no_grad()
+def first_rows_then_by_name(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = first_rows(head, old, new)
+    for row, name in enumerate(new):
+        if name in old:
+            made.weight[row] = head.weight[old.index(name)]
+    return made
+
+
+@torch.no_grad()
+def always_these_rows(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    made.weight[[0, 2]] = head.weight[[2, 0]]
+    if head.bias is not None:
+        made.bias[[0, 2]] = head.bias[[2, 0]]
+    return made
+
+
+@torch.no_grad()
+def only_the_weight(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    for row, name in enumerate(new):
+        if name in old:
+            made.weight[row] = head.weight[old.index(name)]
+    return made
+
+
+@torch.no_grad()
+def every_name_is_old(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    for row, name in enumerate(new):
+        made.weight[row] = head.weight[old.index(name)]
+    return made
+
+
+@torch.no_grad()
+def every_name_stays(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    for row, name in enumerate(old):
+        made.weight[new.index(name)] = head.weight[row]
+    return made
+
+
+@torch.no_grad()
+def zeros_for_new_ones(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    for row, name in enumerate(new):
+        if name not in old:
+            made.weight[row] = 0
+    return made
+
+
+def always_a_bias(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new))
+    made.load_state_dict(right(head, old, new).state_dict(), strict=False)
+    return made
+
+
+@torch.no_grad()
+def expects_a_bias(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    for row, name in enumerate(new):
+        if name in old:
+            made.bias[row] = head.bias[old.index(name)]
+    return made
+
+
+def in_the_old_one(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    with torch.no_grad():
+        head.weight[0] = head.weight[2]
+    return right(head, old, new)
+
+
+def itself_if_all_are_old(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    return head if old == new else right(head, old, new)
+
+
+def freezes_the_old_one(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    head.requires_grad_(False)
+    return right(head, old, new)
+
+
+def keeps_the_graph(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    rows = [head.weight[old.index(name)] if name in old else made.weight[row] for row, name in enumerate(new)]
+    del made.weight
+    made.weight = torch.stack(rows)
+    return made
+
+
+SAME_ROW = "row i of the old head went to row i of the new one; look up each name in both lists."
+UNTOUCHED = "this row still has the numbers that a new Linear begins with."
+FRESH = "leave new rows as nn.Linear made them."
+UNTRAINED = "it is no parameter, or takes no gradient."
+SHARED = "they share memory; copy."
+ASK_FOR_BIAS = "nn.Linear wants to know whether there is a bias: head.bias is not None."
+NO_BIAS = "not every head has a bias."
+NOT_OLD = "not every new class is an old one; ask `if name in old` first."
+NOT_NEW = "not every old class is a new one; ask `if name in new` first."
+
+MISTAKES = (
+    Mistake(SAME_ROW, first_rows),
+    Mistake("the weight of 'glove' should be new, but is that of an old class", first_rows_then_by_name),
+    Mistake("if all classes are old, the weight of 'cat'", always_these_rows),
+    Mistake(UNTOUCHED, only_the_weight),
+    Mistake(NOT_OLD, every_name_is_old),
+    Mistake(NOT_NEW, every_name_stays),
+    Mistake(FRESH, zeros_for_new_ones),
+    Mistake("there should be no bias", always_a_bias),
+    Mistake(NO_BIAS, expects_a_bias),
+    Mistake(ASK_FOR_BIAS, lambda head, old, new: nn.Linear(head.in_features, len(new), bias=head.bias)),
+    Mistake("changes what it was given", in_the_old_one),
+    Mistake(SHARED, itself_if_all_are_old),
+    Mistake("the old head is frozen now", freezes_the_old_one),
+    Mistake(UNTRAINED, keeps_the_graph),
+    Mistake(UNTRAINED, lambda head, old, new: right(head, old, new).requires_grad_(False)),
+    Mistake("should be torch.float32, as the old one is", lambda head, old, new: right(head, old, new).double()),
+    Mistake("should map 6 features to 5 classes", lambda head, old, new: nn.Linear(len(new), head.in_features)),
+    Mistake("return an nn.Linear, not a Parameter", lambda head, old, new: right(head, old, new).weight),
+)
+
+CRASHES = [
+    ("Boolean value of Tensor", ASK_FOR_BIAS),
+    ("'NoneType'", NO_BIAS),
+    ("ValueError: 'glove' is not in list", NOT_OLD),
+    ("KeyError: 'glove'", NOT_OLD),
+    ("ValueError: 'dog' is not in list", NOT_NEW),
+    ("KeyError: 'dog'", NOT_NEW),
+    ("IndexError", "the new head has more classes than the old one."),
+    ("must match the existing size", "rows are kept one by one, by name; all at once they do not fit."),
+]
+
+
+def verify(answer: Any) -> None:
+    """`new_head(head, old, new) -> nn.Linear`."""
+    for name, bias in {"for a head with bias": True, "for a head without bias": False}.items():
+        with case(name):
+            head = trained_head(bias)
+            expect_head(call(answer, head, OLD, NEW, crashes=CRASHES), head)
+    head = trained_head()
+    made = answer(head, OLD, OLD)
+    with case("if all classes are old"):
+        expect_rows(made.weight.detach(), head.weight.detach(), OLD, "the weight")
+    expect_independence(made, head)
+
+
+def trained_head(bias: bool = True) -> nn.Linear:
+    """A head for the old classes."""
+    torch.manual_seed(0)
+    return nn.Linear(6, len(OLD), bias=bias)
+
+
+def expect_head(made: Any, head: nn.Linear) -> None:
+    """It is a Linear for the new classes that can be trained, and has the rows that it should have."""
+    if not isinstance(made, nn.Linear):
+        raise NotYet(f"return an nn.Linear, not a {type(made).__name__}.")
+    if (made.in_features, made.out_features, tuple(made.weight.shape)) != (6, 5, (5, 6)):
+        raise NotYet(f"the head should map 6 features to 5 classes, but is {made}.")
+    if (made.bias is None) != (head.bias is None):
+        raise NotYet(f"there should be {'no' if head.bias is None else 'a'} bias.")
+    for what, old in head.named_parameters():
+        new = getattr(made, what)
+        if not isinstance(new, nn.Parameter) or not new.requires_grad:
+            raise NotYet(f"the {what} will not be trained: {UNTRAINED}")
+        if new.dtype != old.dtype:
+            raise NotYet(f"the {what} should be {old.dtype}, as the old one is.")
+        expect_rows(new.detach(), old.detach(), NEW, f"the {what}")
+
+
+def expect_rows(new: Tensor, old: Tensor, names: Names, what: str) -> None:
+    """The rows of classes that both have are the old ones, the others as a Linear for six features begins."""
+    for row, name in enumerate(names):
+        places = [OLD[i] for i in range(len(OLD)) if torch.equal(new[row], old[i])]
+        if name in OLD and name not in places:
+            why = because(f"it has that of {places[0]!r}. {SAME_ROW}" if places else UNTOUCHED)
+            raise NotYet(f"{what} of {name!r} is not that of the old {name!r}.{why}")
+        if name not in OLD and places:
+            raise NotYet(f"{what} of {name!r} should be new, but is that of an old class.")
+        if name not in OLD and not (new[row].any() and new[row].abs().max() <= 6**-0.5):
+            raise NotYet(f"{what} of {name!r} is not what a Linear begins with.{because(FRESH)}")
+
+
+def expect_independence(made: nn.Linear, head: nn.Linear) -> None:
+    """The old head does not move when the new one is trained, and can be trained itself."""
+    before = copy.deepcopy(head.state_dict())
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 1
+    if not all(parameter.requires_grad for parameter in head.parameters()):
+        raise NotYet("the old head is frozen now; it should stay as it is.")
+    if any(not torch.equal(tensor, before[key]) for key, tensor in head.state_dict().items()):
+        raise NotYet(f"when the new head is trained, the old one moves along.{because(SHARED)}")
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "Make the new Linear first: head.in_features inputs, len(new) outputs, and a bias if the old one has it.",
+        "Then walk through `new` with its places; old.index(name) is the place in the old head.",
+        "for row, name in enumerate(new): if name in old: made.weight[row] = head.weight[old.index(name)], all "
+        "under torch.no_grad(); the bias likewise, if there is one.",
+    ),
+    praise="the old classes are where their names are, and the new ones start fresh.",
+)

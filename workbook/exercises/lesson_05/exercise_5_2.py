@@ -1,0 +1,199 @@
+"""Exercise 5.2: a head for each task, and no two share anything."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checking import Exercise, Mistake, NotYet, because, call, compare
+
+TASKS = {"kind": 2, "colour": 5, "size": 2}
+Tasks = Mapping[str, int]
+
+
+def right(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = nn.ModuleDict()
+    for task, classes in tasks.items():
+        top = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes)
+        heads[task] = nn.Sequential(copy.deepcopy(block), *top)
+    return heads
+
+
+def shared_block(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for head in heads.values():
+        head[0] = block
+    return heads
+
+
+def one_copy_for_all(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    return shared_block(copy.deepcopy(block), features, tasks)
+
+
+def shallow_copies(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for head in heads.values():
+        head[0] = copy.copy(block)
+    return heads
+
+
+def one_not_copied(task: str) -> Any:
+    """An answer in which the head for this task holds the block itself."""
+
+    def answer(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+        heads = right(block, features, tasks)
+        heads[task][0] = block
+        return heads
+
+    return answer
+
+
+def shared_linear(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    heads["size"][-1] = heads["kind"][-1]
+    return heads
+
+
+def not_flat(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for head in heads.values():
+        del head[2]
+    return heads
+
+
+def with_a_function(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = nn.ModuleDict()
+    for task, classes in tasks.items():
+        top = nn.AdaptiveAvgPool2d(1), torch.flatten, nn.Linear(features, classes)
+        heads[task] = nn.Sequential(copy.deepcopy(block), *top)
+    return heads
+
+
+def maximum(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for head in heads.values():
+        head[1] = nn.AdaptiveMaxPool2d(1)
+    return heads
+
+
+SAME_OBJECTS = (
+    "heads hold the same objects; copy.deepcopy(block) for each, and a Linear for each. copy.copy copies no parameters."
+)
+OWN_COPY = "every head needs a copy of its own."
+PLAIN_DICT = "a plain dict hides its modules from parameters() and to()."
+FLATTEN = "flatten between the pooling and the Linear, and put the block in front."
+MODULES = "what goes into a ModuleDict or Sequential must be a module: nn.Flatten(), not flatten."
+MAXIMUM = "this is the maximum over all places; the post pools with the mean."
+FROZEN = "a part of the heads is frozen; they are to be trained."
+
+MISTAKES = (
+    Mistake(SAME_OBJECTS, shared_block),
+    Mistake(SAME_OBJECTS, one_copy_for_all),
+    Mistake(SAME_OBJECTS, shallow_copies),
+    Mistake(SAME_OBJECTS, shared_linear),
+    Mistake(OWN_COPY, one_not_copied("kind")),
+    Mistake(OWN_COPY, one_not_copied("colour")),
+    Mistake(FROZEN, lambda block, features, tasks: right(block, features, tasks).requires_grad_(False)),
+    Mistake(PLAIN_DICT, lambda block, features, tasks: dict(right(block, features, tasks).items())),
+    Mistake(FLATTEN, not_flat),
+    Mistake(MODULES, with_a_function),
+    Mistake(MAXIMUM, maximum),
+    Mistake(
+        "should give shape (6, 5), but gives (6, 2)",
+        lambda block, features, tasks: right(block, features, dict.fromkeys(tasks, 2)),
+    ),
+    Mistake(
+        "there should be heads for ['kind', 'colour', 'size']",
+        lambda block, features, tasks: right(block, features, {"kind": 2}),
+    ),
+    Mistake(
+        "return an nn.ModuleDict, not a list",
+        lambda block, features, tasks: list(right(block, features, tasks).values()),
+    ),
+)
+
+CRASHES = [
+    ("'Sequential' object is not an iterator", "`*block` takes its layers; make a Sequential of a copy of all."),
+    ("is not a Module subclass", MODULES),
+    ("'int' object is not iterable", "`tasks` is a dictionary from names to numbers of classes; loop over .items()."),
+]
+
+
+def verify(answer: Any) -> None:
+    """`make_heads(block, features, tasks) -> nn.ModuleDict`."""
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Conv2d(3, 4, (2, 3)), nn.BatchNorm2d(4), nn.ReLU())
+    x = torch.rand(6, 3, 5, 8)
+    heads = call(answer, block, 4, TASKS, crashes=CRASHES)
+    if not isinstance(heads, nn.Module) or not hasattr(heads, "keys"):
+        why = because(PLAIN_DICT if isinstance(heads, dict) else None)
+        raise NotYet(f"return an nn.ModuleDict, not a {type(heads).__name__}.{why}")
+    if list(heads.keys()) != list(TASKS):
+        raise NotYet(f"there should be heads for {list(TASKS)}, but there are {list(heads.keys())}.")
+    for task, classes in TASKS.items():
+        expect_head(heads[task], block, x, task, classes)
+    expect_independence(answer(block, 4, TASKS), block, x)
+
+
+@torch.no_grad()
+def expect_head(head: nn.Module, block: nn.Module, x: Tensor, task: str, classes: int) -> None:
+    """It computes the block, the mean over all places, and a Linear."""
+    head = head.eval()
+    try:
+        got = head(x)
+    except Exception as error:
+        why = because(FLATTEN if "mat1" in str(error) else None)
+        raise NotYet(f"the head for {task!r} stops with {type(error).__name__}: {error}{why}") from None
+    if not isinstance(got, Tensor) or got.shape != (len(x), classes):
+        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
+        raise NotYet(f"the head for {task!r} should give shape {(len(x), classes)}, but gives {shape}.")
+    linears = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if len(linears) != 1:
+        raise NotYet(f"the head for {task!r} should have one Linear, but has {len(linears)}.")
+    features = copy.deepcopy(block).eval()(x)
+    causes = [(MAXIMUM, linears[0](features.amax((2, 3))))]
+    compare(got, linears[0](features.mean((2, 3))), f"what the head for {task!r} puts out", causes)
+
+
+def expect_independence(heads: nn.ModuleDict, block: nn.Module, x: Tensor) -> None:
+    """Nothing of the other heads moves when one is trained for a step, and none holds the block."""
+    if not all(parameter.requires_grad for parameter in heads.parameters()):
+        raise NotYet(FROZEN)
+    before = copy.deepcopy(heads.state_dict())
+    train_a_step(heads["kind"], x)
+    others = {key: tensor for key, tensor in heads.state_dict().items() if not key.startswith("kind.")}
+    moved = [key for key, tensor in others.items() if not torch.equal(tensor, before[key])]
+    if moved:
+        raise NotYet(f"training 'kind' has moved {moved[0]!r}.{because(SAME_OBJECTS)}")
+    for task, head in heads.items():
+        if memory(head) & memory(block):
+            raise NotYet(f"the head for {task!r} holds `block` itself.{because(OWN_COPY)}")
+
+
+def train_a_step(head: nn.Module, x: Tensor) -> None:
+    """A large one."""
+    optimizer = torch.optim.SGD(head.parameters(), lr=1.0)
+    head.train()(x).square().sum().backward()
+    optimizer.step()
+
+
+def memory(module: nn.Module) -> set[int]:
+    """Where its tensors are."""
+    return {tensor.data_ptr() for tensor in module.state_dict().values()}
+
+
+EXERCISE = Exercise(
+    verify,
+    right,
+    MISTAKES,
+    hints=(
+        "nn.Sequential(..., nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes)) for each task.",
+        "What stands in front must be another object each time, with other parameters.",
+        "nn.ModuleDict({task: nn.Sequential(copy.deepcopy(block), ...) for task, classes in tasks.items()})",
+    ),
+    praise="what the post wanted to build.",
+)

@@ -1,0 +1,124 @@
+"""A folder to play in, and what notices how a file is written in it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NEIGHBOUR = "best.pt"  # a file in the same folder, which is none of the answer's business
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something is about to happen on the disk: "pickle", "fsync", "sync" or "name"; and how things stood then."""
+
+    what: str
+    old: str  # of what stands under `path`: "whole", "gone" or "broken"
+    inode: int = 0  # of the file that is synced or named
+    size: int = 0
+    source: Path = Path()
+    target: Path = Path()
+
+
+class Watch:
+    """Notes what an answer does, and how the file under `path` is meanwhile."""
+
+    def __init__(self, path: Path, full_disk: bool = False) -> None:
+        self.path, self.full_disk = path, full_disk
+        self.before = path.read_bytes() if path.exists() else None
+        self.moments: list[Moment] = []
+
+    def note(self, what: str, *file: Any) -> None:
+        found = self.path.read_bytes() if self.path.exists() else None
+        old = "whole" if found == self.before else "gone" if found is None else "broken"
+        self.moments.append(Moment(what, old, *file))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Is asked for when it is pickled, so a dictionary that holds it tells when it is saved."""
+        self.note("pickle")
+        return OrderedDict, ()
+
+    def __deepcopy__(self, memo: Any) -> Watch:
+        return self
+
+
+class Refuses:
+    """A value that cannot be saved."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise RuntimeError("on purpose")
+
+    def __deepcopy__(self, memo: Any) -> Refuses:
+        return self
+
+
+@contextlib.contextmanager
+def watched(answer: Any, watch: Watch) -> Iterator[None]:
+    """Let `os`, and names that the learner has imported from it, tell `watch` what they are asked to do."""
+
+    def syncs(fsync: Callable) -> Callable:
+        def sync(fd: Any) -> None:
+            number = fd.fileno() if hasattr(fd, "fileno") else fd
+            if isinstance(number, int):
+                found = os.fstat(number)
+                watch.note("fsync", found.st_ino, found.st_size)
+            if watch.full_disk:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            fsync(fd)
+
+        return sync
+
+    def names(replace: Callable) -> Callable:
+        def name(source: Any, target: Any, **options: Any) -> None:
+            here, there = (Path(os.fsdecode(file)).resolve() for file in (source, target))
+            found = here.stat() if here.exists() else None
+            watch.note("name", found.st_ino if found else 0, found.st_size if found else 0, here, there)
+            replace(source, target, **options)
+
+        return name
+
+    def syncs_all(sync: Callable) -> Callable:
+        def sync_all() -> None:
+            watch.note("sync")
+            sync()
+
+        return sync_all
+
+    wrappers = {"fsync": syncs, "fdatasync": syncs, "sync": syncs_all, "replace": names, "rename": names}
+    real = {name: getattr(os, name) for name in wrappers if hasattr(os, name)}
+    instead = {id(function): wrappers[name](function) for name, function in real.items()}
+    put = []
+    try:
+        for namespace in (vars(os), getattr(answer, "__globals__", {})):
+            for key, value in list(namespace.items()):
+                if id(value) in instead:
+                    put.append((namespace, key, value))
+                    namespace[key] = instead[id(value)]
+        yield
+    finally:
+        for namespace, key, value in put:
+            namespace[key] = value
+
+
+@contextlib.contextmanager
+def playground() -> Iterator[Path]:
+    """A path in a folder of its own; what is written anywhere else without a folder is also thrown away afterwards."""
+    with tempfile.TemporaryDirectory() as made:
+        root, was = Path(made).resolve(), tempfile.tempdir
+        folder, elsewhere = root / "run", root / "elsewhere"
+        folder.mkdir()
+        elsewhere.mkdir()
+        (folder / NEIGHBOUR).write_bytes(b"the best so far")
+        try:
+            tempfile.tempdir = str(elsewhere)
+            with contextlib.chdir(elsewhere):
+                yield folder / "last.pt"
+        finally:
+            tempfile.tempdir = was

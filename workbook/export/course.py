@@ -1,0 +1,105 @@
+"""A course for nbgrader: its settings, and each lesson as an assignment with solutions and points.
+
+The cells' metadata are nbgrader's, version 3 (https://nbgrader.readthedocs.io, "nbgrader cell metadata").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from .errors import ExportError
+from .merging import definitions, merge
+from .notebooks import NOTEBOOKS, without_outputs
+
+CHECK = re.compile(r'^check\("([\d.]+)", (?!wrong)(\w+)\)$', flags=re.M)
+# imported here, for a learner may define a `check` of their own; `judge` is it without a picture
+TEST = """# {points} points for exercise {exercise}: nbgrader gives them if this cell runs without an error
+import contextlib
+import io
+
+from workbook.feedback import judge
+
+with contextlib.redirect_stderr(io.StringIO()):  # nbgrader takes a warning for an error
+    feedback = judge("{exercise}", {answer})
+assert feedback.kind == "passed", feedback"""
+
+CONFIG = '''"""Settings of this course; run nbgrader in this folder."""
+
+import os
+import sys
+
+try:
+    import workbook.export  # without the workbook nobody would get a point
+except ImportError:
+    sys.exit(f"{{sys.executable}} has no workbook; run the nbgrader in the workbook's .venv")
+
+c = get_config()
+c.CourseDirectory.course_id = {course!r}
+c.ClearSolutions.code_stub = {{"python": "..."}}  # students get the stubs of the lessons, which a check recognises
+c.Execute.timeout = 300  # seconds for one cell; the default of 30 is too short for cells that train
+os.environ["WORKBOOK_PROGRESS"] = ""  # what students pass is not ticked on the teacher's map
+'''
+
+
+def write_course(folder: Path, lessons: Sequence[str]) -> None:
+    """Fill a folder for nbgrader; `lessons` are names of notebooks."""
+    (folder / "nbgrader_config.py").write_text(CONFIG.format(course=folder.name), encoding="utf-8")
+    places = {name: f"../{Path(name).stem}/{name}" for name in lessons}
+    for name in lessons:
+        solution = NOTEBOOKS / "solutions" / name
+        if not solution.exists():
+            raise ExportError(f"the solutions of {name} are not here")
+        path = folder / "source" / Path(name).stem / name
+        path.parent.mkdir(parents=True)
+        nbformat.write(_assignment(without_outputs(name, places), nbformat.read(solution, as_version=4)), path)
+
+
+def _assignment(lesson: NotebookNode, solutions: NotebookNode) -> NotebookNode:
+    """The lesson with a solution in each exercise, and behind it the cell that decides about its points."""
+    prose, code, solved = _sources(lesson, "markdown"), _sources(lesson, "code"), _sources(solutions, "code")
+    known = definitions(code[:1])
+    extra = {name: lines for name, lines in definitions(solved).items() if known.get(name) != lines}
+    answers = {match[1]: source for source in solved for match in CHECK.finditer(source)}
+    cells = []
+    for cell in lesson.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        for exercise, answer in CHECK.findall(cell.source):
+            cell.source = merge(cell.source, answers.get(exercise, ""), answer, extra)
+            cell.metadata["nbgrader"] = _metadata(f"answer-{exercise}", solution=True)
+            cells.append(_test(exercise, answer, _minutes("\n".join(prose), exercise)))
+    lesson.cells = cells
+    return lesson
+
+
+def _sources(notebook: NotebookNode, kind: str) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == kind]
+
+
+def _minutes(prose: str, exercise: str) -> int:
+    """What an exercise is worth: the minutes that the lesson gives it, so that learners know, and long ones count."""
+    found = re.search(rf"^### Exercise {re.escape(exercise)} .*\((\d+) minutes\)$", prose, flags=re.M)
+    if not found:
+        raise ExportError(f"the heading of exercise {exercise} should end in its minutes")
+    return int(found[1])
+
+
+def _metadata(grade_id: str, **given: bool | int) -> dict[str, str | bool | int]:
+    """What nbgrader has to know of a code cell; in its names, dots are not allowed."""
+    fixed = {"schema_version": 3, "cell_type": "code", "grade_id": grade_id.replace(".", "-"), "task": False}
+    return fixed | {"grade": False, "solution": False, "locked": False} | given
+
+
+def _test(exercise: str, answer: str, points: int) -> NotebookNode:
+    """The cell that decides about the points: it fails while the exercise is open, and must not stop Run All."""
+    metadata = _metadata(f"points-{exercise}", grade=True, locked=True, points=points)
+    source = TEST.format(exercise=exercise, answer=answer, points=points)
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["raises-exception"], "nbgrader": metadata})
+    cell.id = metadata["grade_id"]  # nbformat would choose one at random
+    return cell
