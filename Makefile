@@ -18,7 +18,7 @@ FIRST = $(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb)))
 LAB = --ServerApp.root_dir=.
 # two workers, each with a core of its own; a file stays with one worker, in the order that conftest.py gives
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-NBVAL = --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/support/nbval_sanitize.cfg
+NBVAL = --nbval --nbval-cell-timeout=300 --nbval-sanitize-with tests/support/nbval_sanitize.cfg
 
 .PHONY: lab test test-all lesson notebooks readme coverage constraints setup has-tests
 

@@ -3,16 +3,29 @@
 import json
 import os
 import re
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from forked_kernel import kernels_forked
 
 os.environ["WORKBOOK_PROGRESS"] = ""  # what the learner has passed is left alone
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--lesson", default="", help="two digits: only what is about this lesson")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """All kernels of this run are forks of one process; the workers of pytest-xdist inherit the variables."""
+    if hasattr(config, "workerinput"):
+        return
+    kernels = ExitStack()
+    folder = kernels.enter_context(TemporaryDirectory(prefix="kernels-"))
+    kernels.enter_context(kernels_forked(Path(folder)))
+    config.add_cleanup(kernels.close)
 
 
 @cache

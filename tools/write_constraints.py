@@ -26,9 +26,14 @@ def pinned() -> dict[str, str]:
     """What constraints.txt says."""
     lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {name: version for name, version in pairs}
+    return {name: version for name, version in pairs}  # noqa: C416  mypy knows no lists of pairs
+
+
+def write(versions: dict[str, str]) -> None:
+    """Pin these."""
+    pins = [f"{name}=={version}\n" for name, version in versions.items()]
+    CONSTRAINTS.write_text(HEAD + "".join(pins), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    pins = [f"{name}=={version}\n" for name, version in installed().items()]
-    CONSTRAINTS.write_text(HEAD + "".join(pins), encoding="utf-8")
+    write(installed())

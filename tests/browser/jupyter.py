@@ -87,8 +87,8 @@ class Lab:
     Attributes:
         url: where it listens.
         token: what it asks for.
-        folder: what it serves: `notebooks/` is a copy, `helpers`, `workbook` and `data` are this workbook's. The lessons
-            have no outputs, except for those in `notebooks/as_committed/`.
+        folder: what it serves: `notebooks/` is a copy, `helpers`, `workbook` and `data` are those of this workbook. The
+            lessons have no outputs, except for those in `notebooks/as_committed/`.
         progress: where passed exercises are remembered.
     """
 

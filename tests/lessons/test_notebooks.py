@@ -6,8 +6,6 @@ That the stored outputs are still what the cells print is nbval's part (`make te
 import base64
 import re
 import statistics
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -52,14 +50,6 @@ def checks(path: Path) -> dict[str, str]:
                 assert exercise not in found, f"{exercise} is checked twice"
                 found[exercise] = "".join(output.data["text/plain"] for output in cell.outputs if "data" in output)
     return found
-
-
-def recipe(path: Path) -> str:
-    """The code cell that follows the heading "The recipe"."""
-    found = nbformat.read(path, as_version=4).cells
-    headings = [i for i, cell in enumerate(found) if cell.cell_type == "markdown" and "## The recipe" in cell.source]
-    assert len(headings) == 1
-    return found[headings[0] + 1].source
 
 
 def test_there_are_lessons_and_solutions() -> None:
@@ -143,13 +133,6 @@ def test_exercises_are_open_in_the_lesson_and_passed_in_its_solution(path) -> No
         assert exercise.startswith(f"{int(number)}.")
         assert open_ones[exercise].startswith(f"{exercise} not attempted")
         assert solved[exercise].startswith(f"{exercise} passed")
-
-
-@pytest.mark.parametrize("path", LESSONS[1:], ids=name)
-def test_the_recipe_runs_alone_in_an_empty_folder(path, tmp_path) -> None:
-    done = subprocess.run([sys.executable, "-I", "-c", recipe(path)], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "helpers" not in recipe(path)
 
 
 def test_exercise_numbers_are_unique() -> None:

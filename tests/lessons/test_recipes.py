@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import ast
 import itertools
-import os
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
+from alone import Done, run_alone
 from lesson import NOTEBOOKS, recipe_of
 from recipes import CELLS, NAMES, NOTEBOOK, SOURCES, functions
 
@@ -97,36 +95,53 @@ def test_a_recipe_imports_what_every_user_of_pytorch_can_have(name) -> None:
 # that it runs alone
 
 
-def run_alone(source: str, folder: Path) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
-    """Run a cell in a fresh interpreter that knows nothing of this workbook; and the files that it left."""
-    here, temporary, home = (folder / name for name in ("here", "temporary", "home"))
-    for place in (here, temporary, home):
-        place.mkdir()
-    variables = os.environ | {"TMPDIR": str(temporary), "HOME": str(home), "OMP_NUM_THREADS": "1"}
-    without_helpers = "import sys; sys.modules['helpers'] = None\n"  # which may be installed in this environment
-    command = [sys.executable, "-I", "-W", "error", "-c", without_helpers + source]
-    done = subprocess.run(command, cwd=here, env=variables, capture_output=True, text=True, timeout=900)
-    files = [path for place in (temporary, home) for path in place.rglob("*") if path.is_file()]
-    return done, [*here.iterdir(), *files]  # an optimizer makes an empty folder for PyTorch's compiler elsewhere
+CONTROLS = {  # what shows that a cell has nothing but what it imports, and that all it does is noticed
+    "forgets an import": "torch.ones(2)",
+    "asks for helpers": "import helpers",
+    "asks for workbook": "import workbook",
+    "leaves a file": "open('left', 'w').close()\nimport torch\nprint(torch.ones(1))",
+    "warns": "import warnings\nwarnings.warn('careful')",
+    "exits": "import sys\nsys.exit(3)",
+}
+OF_LESSONS = {path.stem: path for path in sorted(NOTEBOOKS.glob("0[1-9]_*.ipynb"))}
+
+
+def recipe_of_lesson(path: Path) -> str:
+    """The code cell that follows the heading "The recipe"."""
+    found = nbformat.read(path, as_version=4).cells
+    headings = [i for i, cell in enumerate(found) if cell.cell_type == "markdown" and "## The recipe" in cell.source]
+    assert len(headings) == 1
+    return found[headings[0] + 1].source
 
 
 @pytest.fixture(scope="module")
-def alone(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
-    """All cells that are to be run alone, two at a time: most of the time they import PyTorch."""
-    wanted = [
-        item.callspec.params["name"] for item in request.session.items if "alone" in getattr(item, "fixturenames", ())
-    ]
-    with ThreadPoolExecutor(2) as pool:
-        yield {
-            name: pool.submit(run_alone, recipe_of(NOTEBOOK, name), tmp_path_factory.mktemp(name)) for name in wanted
-        }
+def alone(tmp_path_factory) -> dict[str, Done]:
+    """What became of all cells that are to be run alone."""
+    recipes = {name: recipe_of(NOTEBOOK, name) for name in NAMES}
+    of_lessons = {name: recipe_of_lesson(path) for name, path in OF_LESSONS.items()}
+    return run_alone(recipes | of_lessons | CONTROLS, tmp_path_factory.mktemp("alone"))
 
 
 @each_recipe
 def test_a_recipe_runs_alone_and_leaves_nothing_behind(name, alone) -> None:
-    done, left = alone[name].result()
-    assert done.returncode == 0, done.stderr
-    assert (done.stdout, done.stderr, left) == ("", "", [])
+    assert alone[name] == Done(0, "", "", []), alone[name].stderr
+
+
+@pytest.mark.parametrize("name", OF_LESSONS)
+def test_the_recipe_of_a_lesson_runs_alone(name, alone) -> None:
+    assert alone[name].status == 0, alone[name].stderr
+    for house in ("helpers", "workbook"):
+        assert house not in recipe_of_lesson(OF_LESSONS[name])
+
+
+def test_what_is_run_alone_has_nothing_but_what_it_imports(alone) -> None:
+    assert [name for name in CONTROLS if alone[name].status == 0] == ["leaves a file"]
+    assert "NameError: name 'torch' is not defined" in alone["forgets an import"].stderr
+    assert "ModuleNotFoundError: import of helpers halted" in alone["asks for helpers"].stderr
+    assert "ModuleNotFoundError: import of workbook halted" in alone["asks for workbook"].stderr
+    assert "UserWarning: careful" in alone["warns"].stderr
+    assert alone["leaves a file"].stdout == "tensor([1.])\n"
+    assert [path.name for path in alone["leaves a file"].left] == ["left"]
 
 
 # that its assertion can fail

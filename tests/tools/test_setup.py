@@ -18,14 +18,15 @@ from packaging.specifiers import SpecifierSet
 from workbook.places import WORKBOOK as ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LISTS = ("pyproject.toml", "constraints.txt")  # what decides whether an environment is up to date
 posix = pytest.mark.skipif(os.name != "posix", reason="the set-up script is for POSIX shells; Windows uses conda")
 
 
 def run_setup(folder: Path, python: str = sys.executable, **environment: str) -> tuple[int, str]:
     """Run tools/setup.sh in `folder`, whose `bin` comes first on the PATH; exit status and what it said."""
-    (folder / ".ci").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "tools/setup.sh", folder / "tools/setup.sh")
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "tools").mkdir(exist_ok=True)
+    for name in ("tools/setup.sh", *LISTS):
+        shutil.copy(ROOT / name, folder / name)
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "tools/setup.sh", python],
@@ -95,8 +96,8 @@ def test_no_network_then_nothing_counts_as_ready(tmp_path) -> None:
 def test_an_unchanged_environment_is_ready_at_once(tmp_path) -> None:
     fake(tmp_path / ".venv", "python", "exit 0")
     version = subprocess.run([sys.executable, "-V"], capture_output=True, text=True, check=True).stdout.strip()
-    with (ROOT / "pyproject.toml").open("rb") as project:
-        checksum = subprocess.run(["cksum"], stdin=project, capture_output=True, text=True, check=True).stdout.strip()
+    lists = "".join((ROOT / name).read_text() for name in LISTS)
+    checksum = subprocess.run(["cksum"], input=lists, capture_output=True, text=True, check=True).stdout.strip()
     (tmp_path / ".venv/ready").write_text(f"{checksum} {version} {tmp_path}\n")
     assert run_setup(tmp_path) == (0, "setup: .venv is up to date")
     (tmp_path / ".venv/ready").write_text(f"1 1 {version} {tmp_path}\n")
@@ -110,7 +111,7 @@ def test_environment_yml_takes_python_and_pip_from_conda_and_the_rest_from_pypro
     assert python == f"python{PROJECT['requires-python']}"
     assert SpecifierSet(python.removeprefix("python")).contains("3.11")
     assert pip == "pip"
-    assert packages == {"pip": ["--editable .[test]"]}
+    assert packages == {"pip": ["--constraint constraints.txt", "--editable .[test]"]}
     assert "test" in PROJECT["optional-dependencies"]
 
 
