@@ -1,5 +1,6 @@
 """What interactives draw, without a browser. `tests/browser` moves their controls in one."""
 
+import ast
 import base64
 import html
 import io
@@ -22,7 +23,8 @@ from helpers.heads import MultiHead, truncate
 from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
 from workbook import data, lessons, networks, plots, progress, widgets
 from workbook.example_training import PARTS
-from workbook.widgets.interactive import Interactive, beside, picture, table
+from workbook.places import WORKBOOK
+from workbook.widgets.interactive import INTERACTIVES, Interactive, beside, picture, table
 from workbook.widgets.lesson_map import FORGET, REALLY, map_html
 from workbook.widgets.network_explorer import ARRANGEMENTS, EXCHANGED, STORED, WANTED, layer_html, rearranged
 
@@ -48,6 +50,15 @@ class Squares(Interactive):
         if side == 9:
             raise ValueError("9 is <too> large")
         return f"{side**2} {unit}"
+
+
+def test_every_interactive_is_found_and_measured() -> None:
+    modules = {path.stem for path in (WORKBOOK / "workbook/widgets").glob("*.py")} - {"__init__", "interactive"}
+    registered = {name: kind for name, kind in INTERACTIVES.items() if kind.__module__.startswith("workbook.")}
+    assert set(registered) == modules
+    assert all(getattr(widgets, kind.__name__) is kind for kind in registered.values())
+    measured = ast.parse((WORKBOOK / "benchmarks/interactives.py").read_text()).body
+    assert modules < {node.name for node in measured if isinstance(node, ast.FunctionDef)}
 
 
 def test_a_view_follows_each_control() -> None:
@@ -287,7 +298,8 @@ EXERCISES = sum(len(lesson.exercises) for lesson in lessons.LESSONS)
 def test_the_map_lists_all_lessons_with_what_is_passed() -> None:
     said = text(map_html("", {"1.2", "1.4", "0.7"}))
     for lesson in lessons.LESSONS:
-        assert f"{lesson.number} {lesson.title}\n{lesson.question}\n{lesson.minutes}\n" in said
+        question = lesson.question.replace("`", "")
+        assert f"{lesson.number} {lesson.title}\n{question}\n{lesson.minutes}\n" in said
     assert "\n\u25cb\xa00.1\n" in said
     assert "\u25cb\xa01.1 \u2713\xa01.2 \u25cb\xa01.3 \u2713\xa01.4" in said
     assert f"2 of {EXERCISES} exercises passed; about {HOURS} hours of lessons left." in said

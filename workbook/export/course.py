@@ -92,7 +92,8 @@ def _minutes(prose: str, exercise: str) -> int:
 
 def _metadata(grade_id: str, **given: bool | int) -> dict[str, str | bool | int]:
     """What nbgrader has to know of a code cell; in its names, dots are not allowed."""
-    fixed = {"schema_version": 3, "cell_type": "code", "grade_id": grade_id.replace(".", "-"), "task": False}
+    name = grade_id.replace(".", "-")
+    fixed: dict[str, str | bool | int] = {"schema_version": 3, "cell_type": "code", "grade_id": name, "task": False}
     return fixed | {"grade": False, "solution": False, "locked": False} | given
 
 

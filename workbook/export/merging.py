@@ -80,7 +80,8 @@ def _defined(code: str, node: ast.stmt) -> Iterator[tuple[str, str]]:
 
 def _needed(code: str, extra: Mapping[str, str]) -> list[str]:
     """The definitions that a function takes from around it, directly or not, in their order."""
-    found, waiting = set(), [code]
+    found: set[str] = set()
+    waiting = [code]
     while waiting:
         new = (global_names(waiting.pop()) & extra.keys()) - found
         found |= new

@@ -1,30 +1,11 @@
-"""Every interactive a lesson shows. `interactive.py` says how one is made."""
+"""Every interactive a lesson shows: whatever the modules in this folder say in their `__all__`.
 
-from .channel_surgery import ChannelSurgery
-from .checkpoint_clinic import CheckpointClinic, make_patients
-from .cut_and_graft import CutAndGraft
-from .freeze_tree import FreezeTree
-from .key_matcher import KeyMatcher, make_student_and_teacher
-from .lesson_map import LessonMap
-from .network_explorer import EXCHANGED, STORED, WANTED, NetworkExplorer
-from .resume_bench import ResumeBench
-from .two_files import TwoFiles
-from .upsampling_bench import UpsamplingBench
+`interactive.py` says how one is made.
+"""
 
-__all__ = [
-    "EXCHANGED",
-    "STORED",
-    "WANTED",
-    "ChannelSurgery",
-    "CheckpointClinic",
-    "CutAndGraft",
-    "FreezeTree",
-    "KeyMatcher",
-    "LessonMap",
-    "NetworkExplorer",
-    "ResumeBench",
-    "TwoFiles",
-    "UpsamplingBench",
-    "make_patients",
-    "make_student_and_teacher",
-]
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__):
+    _found = import_module(f"{__name__}.{_module.name}")
+    globals().update({name: getattr(_found, name) for name in getattr(_found, "__all__", ())})

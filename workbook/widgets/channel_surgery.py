@@ -17,6 +17,8 @@ from .. import plots
 from ..data import normalize
 from .interactive import Interactive, beside, picture, table
 
+__all__ = ["ChannelSurgery"]
+
 GREY = "grey in each"
 EXTRA_GREY = "red, green, blue, then grey"
 EXTRA_NOISE = "red, green, blue, then noise"

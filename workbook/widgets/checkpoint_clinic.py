@@ -12,6 +12,8 @@ from helpers.state_dict import explain
 
 from .interactive import Interactive, table
 
+__all__ = ["CheckpointClinic", "make_patients"]
+
 MARK = "\u2717"
 KEYS = "keys of the checkpoint and of the model"
 BOX = "max-height: 24em; overflow: auto; border: 1px solid var(--jp-border-color2, #bdbdbd); padding: 0 1em"

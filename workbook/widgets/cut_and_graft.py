@@ -15,6 +15,8 @@ from .. import plots
 from ..data import normalize
 from .interactive import Interactive, bar, beside, picture, table
 
+__all__ = ["CutAndGraft"]
+
 LINEAR = "a new Linear"
 REST = "the rest, with a new head"
 TWO = "the rest, with a new head, for each of two tasks"

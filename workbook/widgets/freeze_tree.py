@@ -14,6 +14,8 @@ from helpers.freezing import freeze, measured_step, step_costs
 
 from .interactive import Interactive, bar, table
 
+__all__ = ["FreezeTree"]
+
 ROUNDS = 5
 
 

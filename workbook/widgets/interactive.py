@@ -51,6 +51,10 @@ UNSIGNED: dict[str, Any] = {"Software": None}  # a picture without the version o
 FONT = "color: var(--jp-content-font-color1, inherit); line-height: 1.6"
 
 
+INTERACTIVES: dict[str, type[Interactive]] = {}
+"""Name of a module in this folder -> the interactive in it."""
+
+
 class Interactive(ipywidgets.VBox):
     """Controls above what they show; it is drawn anew when the value of one of them changes.
 
@@ -61,6 +65,10 @@ class Interactive(ipywidgets.VBox):
     """
 
     name = "interactive"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        INTERACTIVES[cls.__module__.rpartition(".")[2]] = cls
 
     def __init__(self, **controls: ipywidgets.ValueWidget) -> None:
         """

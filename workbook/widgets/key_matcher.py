@@ -13,6 +13,8 @@ from helpers.state_dict import LoadReport, match_keys
 
 from .interactive import Interactive, bar
 
+__all__ = ["KeyMatcher", "make_student_and_teacher"]
+
 # what becomes of a key -> its sign, and its colour in JupyterLab
 FATES = {
     "loaded": ("\u2713", "success"),

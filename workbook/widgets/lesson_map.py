@@ -11,6 +11,8 @@ from .. import progress
 from ..lessons import LESSONS, Lesson, on_the_way
 from .interactive import Interactive, bar, table
 
+__all__ = ["LessonMap"]
+
 LINK = "color: var(--jp-content-link-color, #1976d2); text-decoration: underline"
 DONE, OPEN = "\u2713", "\u25cb"  # a tick and a ring
 

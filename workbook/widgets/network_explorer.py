@@ -16,6 +16,8 @@ from helpers.matconvnet.building import LOSS_TYPES
 from .. import plots
 from .interactive import Interactive, beside, picture, table
 
+__all__ = ["EXCHANGED", "STORED", "WANTED", "NetworkExplorer"]
+
 WANTED = "as PyTorch wants them"
 STORED = "as MatConvNet stores them, only reshaped"
 EXCHANGED = "height and width exchanged"

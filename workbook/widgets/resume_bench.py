@@ -14,6 +14,8 @@ from torch import Tensor
 from ..example_training import EPOCHS, PARTS, STEPS, new_training, resumed, steps
 from .interactive import Interactive, picture
 
+__all__ = ["ResumeBench"]
+
 STEP, HEIGHT = 30, 140  # pixels of the chart
 GREY, BLUE, RED = (150, 150, 150), (30, 110, 200), (220, 60, 60)
 

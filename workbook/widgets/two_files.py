@@ -16,6 +16,8 @@ from ..data import CIFAR10_CLASSES, normalize
 from ..wren import BLOCKS, Wren, prepare
 from .interactive import Interactive, bar, table
 
+__all__ = ["TwoFiles"]
+
 NUMBERED, EXCHANGED = "as numbered", "the last two exchanged"
 BYTES, UNIT, IMAGENET, OWN = "0 to 255", "0 to 1", "ImageNet's mean and std", "the checkpoint's mean and std"
 CIFAR10, FILE = "CIFAR-10's order", "the file's order"

@@ -14,6 +14,8 @@ from helpers.fcn import bilinear_kernel
 from .. import plots
 from .interactive import Interactive, beside, picture
 
+__all__ = ["UpsamplingBench"]
+
 BILINEAR, OWN, EQUAL, ZEROS = "bilinear", "PyTorch's own", "equal numbers", "zeros"
 MOST = 6  # of stride and padding
 SHOWN = 160  # about so many pixels of the screen for each picture

@@ -295,7 +295,7 @@ def test_the_shell_says_what_is_wrong(shell, tmp_path) -> None:
     assert shell(str(tmp_path / "a.pth")) == (
         1,
         "",
-        "a.pth is empty: the download or the copy was cut off, fetch it again\n",
+        "a.pth is an empty file: the download or the copy went wrong, fetch it again\n",
     )
     assert shell(str(DATA / "vgg16_thin.pth"), "vgg61")[0] == 1
     assert shell("nowhere.pth")[0] == 1

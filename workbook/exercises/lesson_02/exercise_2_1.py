@@ -16,8 +16,8 @@ def right(model: nn.Module) -> dict[str, Tensor]:
     return {key: tensor.clone() for key, tensor in model.state_dict().items()}
 
 
-def named_tensors(model: nn.Module, **options: bool) -> dict[str, Tensor]:
-    return dict(model.named_parameters(**options)) | dict(model.named_buffers())
+def named_tensors(model: nn.Module, remove_duplicate: bool = True) -> dict[str, Tensor]:
+    return dict(model.named_parameters(remove_duplicate=remove_duplicate)) | dict(model.named_buffers())
 
 
 OWN_MEMORY = (

@@ -29,7 +29,7 @@ def assigns(target: nn.Module, source: nn.Module) -> nn.Module:
     return target
 
 
-def makes_a_parameter(target: nn.Sequential, source: nn.Sequential) -> nn.Module:
+def makes_a_parameter(target: Any, source: Any) -> nn.Module:
     right(target, source)
     target[2].weight = nn.Parameter(source[2].weight.detach().clone())
     return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -10,9 +12,10 @@ def small(seed: int) -> nn.Sequential:
     """Every dimension another, with buffers that have moved."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.Linear(6, 7))
+    norm: Any = model[1]
     with torch.no_grad():
-        model[1].running_mean.normal_()
-        model[1].running_var.uniform_(1, 2)
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(1, 2)
     return model
 
 

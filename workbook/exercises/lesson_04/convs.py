@@ -25,7 +25,7 @@ def rgb_conv(seed: int, **options: Any) -> nn.Conv2d:
     return nn.Conv2d(3, 4, (2, 5), **options)
 
 
-def like(conv: nn.Conv2d, bias: bool, **other: Any) -> nn.Conv2d:
+def like(conv: Any, bias: bool, **other: Any) -> Any:
     """A conv for one channel with random numbers; its options are those of `conv`, but for `other`."""
     options = {name: getattr(conv, name) for name in ("stride", "padding", "dilation", "padding_mode")}
     options |= {"dtype": conv.weight.dtype} | other

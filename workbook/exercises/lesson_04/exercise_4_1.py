@@ -13,7 +13,7 @@ from .convs import FLOAT32, LATE, STALE, UNTRAINED, expect_conv, expect_output, 
 
 
 @torch.no_grad()
-def right(conv: nn.Conv2d) -> nn.Conv2d:
+def right(conv: nn.Conv2d) -> Any:
     new = like(conv, bias=conv.bias is not None)
     new.weight.copy_(conv.weight.sum(1, keepdim=True))
     if conv.bias is not None:
@@ -45,7 +45,7 @@ def with_option(**other: Any) -> Any:
 
 
 @torch.no_grad()
-def only_the_weight(conv: nn.Conv2d) -> nn.Conv2d:
+def only_the_weight(conv: nn.Conv2d) -> Any:
     new = like(conv, bias=conv.bias is not None)
     new.weight.copy_(conv.weight.sum(1, keepdim=True))
     return new
@@ -122,7 +122,7 @@ def not_added(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def set_later(conv: nn.Conv2d) -> nn.Conv2d:
+def set_later(conv: Any) -> nn.Conv2d:
     new = nn.Conv2d(1, conv.out_channels, conv.kernel_size, bias=conv.bias is not None, dtype=conv.weight.dtype)
     for option in ("stride", "padding", "dilation", "padding_mode"):
         setattr(new, option, getattr(conv, option))
@@ -203,7 +203,7 @@ def expect_numbers(made: nn.Conv2d, conv: nn.Conv2d) -> None:
     compare(made.weight.detach(), expected.weight.detach(), "the weight", causes)
     if (conv.bias is None) != (made.bias is None):
         raise NotYet(f"there should be {'no' if conv.bias is None else 'a'} bias.")
-    if conv.bias is not None:
+    if made.bias is not None:
         causes = [*wrong_parts(MISTAKES, "bias", conv), (RANDOM, made.bias.detach())]
         compare(made.bias.detach(), expected.bias.detach(), "the bias", causes)
 

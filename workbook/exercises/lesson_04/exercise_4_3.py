@@ -14,7 +14,7 @@ Colours = tuple[float, float, float]
 
 
 @torch.no_grad()
-def right(conv: nn.Conv2d, mean: Any, std: Any) -> nn.Conv2d:
+def right(conv: nn.Conv2d, mean: Any, std: Any) -> Any:
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
     weight = conv.weight / std
     new = like(conv, bias=True)
@@ -56,7 +56,7 @@ def without_bias(conv: nn.Conv2d, mean: Colours, std: Colours) -> nn.Conv2d:
     return new
 
 
-def with_tuples(conv: nn.Conv2d, mean: Colours, std: Colours) -> Any:
+def with_tuples(conv: nn.Conv2d, mean: Any, std: Any) -> Any:
     return conv.weight / std
 
 
@@ -68,14 +68,14 @@ def with_flat_std(conv: nn.Conv2d, mean: Colours, std: Colours) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def expects_a_bias(conv: nn.Conv2d, mean: Colours, std: Colours) -> nn.Conv2d:
+def expects_a_bias(conv: Any, mean: Colours, std: Colours) -> nn.Conv2d:
     new = right(conv, mean, std)
     weight = conv.weight / torch.tensor(std).view(1, 3, 1, 1)
     new.bias.copy_(conv.bias - (weight * torch.tensor(mean).view(1, 3, 1, 1)).sum((1, 2, 3)))
     return new
 
 
-def without_options(conv: nn.Conv2d, mean: Colours, std: Colours) -> nn.Conv2d:
+def without_options(conv: Any, mean: Colours, std: Colours) -> nn.Conv2d:
     new = nn.Conv2d(1, conv.out_channels, conv.kernel_size, conv.stride)
     new.load_state_dict(right(conv, mean, std).state_dict())
     return new

@@ -21,7 +21,7 @@ def right(model: nn.Module, x: Tensor) -> str:
     return seen[0]
 
 
-def all_that_run(model: nn.Module, x: Tensor, kind: type = nn.Conv2d) -> list[str]:
+def all_that_run(model: nn.Module, x: Tensor, kind: type[nn.Module] = nn.Conv2d) -> list[str]:
     """The modules of this kind in the order in which they begin to run."""
     seen: list[str] = []
     twin = copy.deepcopy(model)

@@ -222,7 +222,7 @@ def expect_independence(made: nn.Linear, head: nn.Linear) -> None:
     before = copy.deepcopy(head.state_dict())
     with torch.no_grad():
         for parameter in made.parameters():
-            parameter += 1
+            parameter.add_(1)
     if not all(parameter.requires_grad for parameter in head.parameters()):
         raise NotYet("the old head is frozen now; it should stay as it is.")
     if any(not torch.equal(tensor, before[key]) for key, tensor in head.state_dict().items()):

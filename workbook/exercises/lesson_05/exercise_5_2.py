@@ -15,7 +15,7 @@ TASKS = {"kind": 2, "colour": 5, "size": 2}
 Tasks = Mapping[str, int]
 
 
-def right(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+def right(block: nn.Module, features: int, tasks: Tasks) -> Any:
     heads = nn.ModuleDict()
     for task, classes in tasks.items():
         top = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes)
@@ -68,7 +68,7 @@ def not_flat(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
 def with_a_function(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
     heads = nn.ModuleDict()
     for task, classes in tasks.items():
-        top = nn.AdaptiveAvgPool2d(1), torch.flatten, nn.Linear(features, classes)
+        top: Any = nn.AdaptiveAvgPool2d(1), torch.flatten, nn.Linear(features, classes)
         heads[task] = nn.Sequential(copy.deepcopy(block), *top)
     return heads
 
@@ -129,7 +129,8 @@ def verify(answer: Any) -> None:
     block = nn.Sequential(nn.Conv2d(3, 4, (2, 3)), nn.BatchNorm2d(4), nn.ReLU())
     x = torch.rand(6, 3, 5, 8)
     heads = call(answer, block, 4, TASKS, crashes=CRASHES)
-    if not isinstance(heads, nn.Module) or not hasattr(heads, "keys"):
+    has_names = isinstance(heads, nn.Module) and hasattr(heads, "keys")
+    if not has_names:
         why = because(PLAIN_DICT if isinstance(heads, dict) else None)
         raise NotYet(f"return an nn.ModuleDict, not a {type(heads).__name__}.{why}")
     if list(heads.keys()) != list(TASKS):

@@ -166,7 +166,8 @@ class Backbone(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 4, (2, 3)).requires_grad_(False), nn.BatchNorm2d(4), nn.ReLU())
         self.block = nn.Sequential(nn.Dropout2d(0.5), nn.Conv2d(4, 5, 1), nn.BatchNorm2d(5))
         self.drop = nn.Dropout(0.5)
-        for norm in (self.stem[1], self.block[2]):
+        norms: list[Any] = [self.stem[1], self.block[2]]
+        for norm in norms:
             norm.running_mean.normal_()
             norm.running_var.uniform_(0.5, 2)
 

@@ -79,7 +79,8 @@ def seeds(states: States | None = None) -> Any:
 
 def numpys_first_key(states: States | None = None) -> Any:
     if states is None:
-        return {**right(), "numpy": int(np.random.get_state()[1][0])}
+        state: Any = np.random.get_state()
+        return {**right(), "numpy": int(state[1][0])}
     torch.set_rng_state(states["torch"])
     np.random.seed(states["numpy"])
     random.setstate(states["python"])
@@ -225,7 +226,8 @@ def begin(seed: int, drawn: int) -> None:
 
 def states_now() -> dict[str, Any]:
     """The states, made of what `==` compares."""
-    name, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
     return {"torch": torch.get_rng_state().tolist(), "numpy": (name, keys.tolist(), *rest), "Python": random.getstate()}
 
 

@@ -397,8 +397,8 @@ def expect_same_objects(model: nn.Module, before: nn.Module, held: dict[str, tup
     for (name, now), then in zip(model.named_parameters(), before.parameters(), strict=True):
         if now.requires_grad != then.requires_grad:
             raise NotYet(f"requires_grad of {name!r} is {now.requires_grad} now; leave it as it is.")
-    for (name, layer), then in zip(model.named_modules(), before.modules(), strict=True):
-        if layer.training != then.training:
+    for (name, layer), old in zip(model.named_modules(), before.modules(), strict=True):
+        if layer.training != old.training:
             what = f"{name!r}" if name else "the model"
             mode = "train" if layer.training else "eval"
             raise NotYet(f"{what} is in {mode} mode now; loading leaves train and eval mode as they are.")

@@ -15,7 +15,7 @@ from ..checking import Exercise, Mistake, NotYet, because, call
 from .networks import close, expect_wren, pretrained
 
 
-def right(wren: Wren) -> Wren:
+def right(wren: Wren) -> Any:
     adapted = copy.deepcopy(wren)
     adapt_first_conv(adapted, 4, "zeros")
     adapted.score = nn.Conv2d(160, len(KINDS), 1)
@@ -54,23 +54,23 @@ def with_kernels(wren: Wren, kernels: Tensor) -> Wren:
     return adapted
 
 
-def depth_first(wren: Wren) -> Wren:
+def depth_first(wren: Any) -> Wren:
     colours = wren.stem.conv.weight
     return with_kernels(wren, torch.cat([colours.mean(1, keepdim=True), colours], dim=1))
 
 
-def joined_along_axis_0(wren: Wren) -> Wren:
+def joined_along_axis_0(wren: Any) -> Wren:
     return with_kernels(wren, torch.cat([wren.stem.conv.weight, torch.zeros(32, 1, 5, 5)]))
 
 
-def written_along_axis_0(wren: Wren) -> Wren:
+def written_along_axis_0(wren: Any) -> Wren:
     adapted = right(wren)
     with torch.no_grad():
         adapted.stem.conv.weight[:3] = wren.stem.conv.weight
     return adapted
 
 
-def without_no_grad(wren: Wren) -> Wren:
+def without_no_grad(wren: Any) -> Wren:
     adapted = right(wren)
     adapted.stem.conv.weight[:, :3] = wren.stem.conv.weight
     return adapted
@@ -177,7 +177,7 @@ def expect_colours_kept(got: Wren, source: Wren) -> None:
     )
 
 
-def why_not_kept(got: Wren, source: Wren) -> str:
+def why_not_kept(got: Any, source: Wren) -> str:
     for key, tensor in source.state_dict().items():
         other = got.state_dict()[key]
         if key == "stem.conv.weight":
