@@ -30,9 +30,6 @@ lab: setup
 
 test: CHOSEN = -m "not long"
 test test-all: has-tests setup
-	@echo "test: style and types"
-	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
-	@echo "test: helpers, workbook, notebooks, and interactives in a browser"
 	@$(PYTEST) $(CHOSEN) $(NBVAL) tests notebooks
 
 lesson: has-tests setup

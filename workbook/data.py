@@ -108,7 +108,8 @@ def normalize(images: Tensor, size: int | tuple[int, int] = 64) -> Tensor:
     resized = F.interpolate(images.float() / 255, size=shape, mode="bilinear", align_corners=False)
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1)
-    return (resized - mean) / std
+    # the same numbers in the order in which a CPU runs convs a third faster
+    return ((resized - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def vgg16_mat(real: bool = False) -> Path:
