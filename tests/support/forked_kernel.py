@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,8 +108,15 @@ def become_a_kernel(connection: socket.socket) -> None:
     os.environ.update(wanted["variables"], JPY_PARENT_PID=str(os.getppid()))  # with which it ends
     sys.path[:] = ["", *wanted["python_path"], *(p for p in sys.path if p != str(Path(__file__).parent))]
     random.seed()
+    threading.Thread(target=end_with, args=(connection,), daemon=True).start()
     IPKernelApp.launch_instance(argv=wanted["arguments"])
     os._exit(0)
+
+
+def end_with(connection: socket.socket) -> None:
+    """End as soon as the program at the other end does: it may have been killed."""
+    connection.recv(1)
+    os._exit(1)
 
 
 def stand_for(folder: Path, parent: str, arguments: list[str]) -> None:
