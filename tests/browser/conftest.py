@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from jupyter import FLAGS, NOWHERE, PATIENCE, Lab, Lesson, Outside, find_browser
+from jupyter import FLAGS, NOWHERE, PATIENCE, Lab, Lesson, Outside, Window, find_browser
 from playwright.sync_api import Browser, expect, sync_playwright
 
 expect.set_options(timeout=PATIENCE)
@@ -41,32 +41,53 @@ def lab(browser: Browser, outside: Outside, tmp_path_factory: pytest.TempPathFac
     server.close()
 
 
+@pytest.fixture(scope="session")
+def windows() -> list[Window]:
+    """Empty until a test asks for a window, and most tests ask for the same one."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def window(browser: Browser, lab: Lab, windows: list[Window]) -> Iterator[Window]:
+    windows.append(Window(browser, lab))
+    yield windows[-1]
+    windows.pop().close()
+
+
 @pytest.fixture(scope="module")
-def opened() -> Iterator[list[Lesson]]:
-    """The lessons that a test file has opened."""
+def open_lesson(window: Window) -> Iterator[Callable[[str, str], Lesson]]:
+    """Opens a notebook, without its outputs, and runs the cell that contains some text, with those that it needs."""
     lessons: list[Lesson] = []
-    yield lessons
+
+    def open_and_run(name: str, to: str) -> Lesson:
+        lessons.append(Lesson(window, name))
+        lessons[-1].run_to(to)
+        return lessons[-1]
+
+    yield open_and_run
     for lesson in lessons:
         lesson.close()
 
 
-@pytest.fixture(scope="module")
-def open_lesson(browser: Browser, lab: Lab, opened: list[Lesson]) -> Callable[[str, str], Lesson]:
-    """Opens a notebook, without its outputs, and runs the cell that contains some text, with those that it needs."""
+@pytest.fixture
+def open_as_committed(window: Window) -> Iterator[Callable[[str], Lesson]]:
+    """Opens a notebook with the outputs that are stored in it, and runs nothing."""
+    lessons: list[Lesson] = []
 
-    def open_and_run(name: str, to: str) -> Lesson:
-        opened.append(Lesson(browser, lab, name))
-        opened[-1].run_to(to)
-        return opened[-1]
+    def open_it(name: str) -> Lesson:
+        lessons.append(Lesson(window, f"as_committed/{name}"))
+        return lessons[-1]
 
-    return open_and_run
+    yield open_it
+    for lesson in lessons:
+        lesson.close()
 
 
 @pytest.fixture(autouse=True)
-def nothing_goes_wrong(opened: list[Lesson], outside: Outside) -> Iterator[None]:
+def nothing_goes_wrong(windows: list[Window], outside: Outside) -> Iterator[None]:
     """After each test: no error in the console, and nothing wanted to leave this machine."""
     yield
-    for lesson in opened:
-        assert lesson.errors == []
-        assert lesson.strangers == []
+    for window in windows:
+        assert window.errors == []
+        assert window.strangers == []
     assert outside.asked == []

@@ -1,4 +1,7 @@
-"""JupyterLab in a real browser: a server of its own, and a lesson opened in it.
+"""JupyterLab in a real browser: a server of its own, a page that shows it, and lessons opened in that page.
+
+Loading JupyterLab takes a page many times as long as opening a notebook in it. So a page is loaded once, and every
+lesson opens in it as a tab, with a kernel of its own, both of which close before the next.
 
 Nothing may leave this machine. The server and its kernels get a proxy that answers nobody and remembers who asked.
 What a page asks for is watched; Chromium itself, which looks for updates whatever its flags are, has no way out.
@@ -132,6 +135,9 @@ class Lab:
             (self.folder / shared).symlink_to(ROOT / shared)
 
     def _variables(self, own: Path, outside: Outside) -> dict[str, str]:
+        config = own / "config/labconfig/page_config.json"
+        config.parent.mkdir(parents=True)
+        config.write_text(json.dumps({"buildCheck": False}))  # it runs npm
         for name, values in SETTINGS.items():
             settings = own / f"settings/@jupyterlab/apputils-extension/{name}.jupyterlab-settings"
             settings.parent.mkdir(parents=True, exist_ok=True)
@@ -183,17 +189,18 @@ def write_without_outputs(notebook: nbformat.NotebookNode, path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-class Lesson:
-    """A notebook opened in a page, and run as far as a test wants.
+class Window:
+    """A page of the browser for JupyterLab.
 
     Attributes:
-        page: the page it is in.
+        lab: the server behind it.
+        page: the page.
         errors: what the browser's console called an error, and exceptions that nobody caught.
         strangers: addresses beyond this machine that the page asked for.
     """
 
-    def __init__(self, browser: Browser, lab: Lab, name: str, theme: str = "JupyterLab Light") -> None:
-        self.lab, self.name = lab, name
+    def __init__(self, browser: Browser, lab: Lab) -> None:
+        self.lab = lab
         self.errors: list[str] = []
         self.strangers: list[str] = []
         self.page: Page = browser.new_page(viewport={"width": 1280, "height": 1000})
@@ -201,15 +208,45 @@ class Lesson:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self._meet(request.url))
         self.page.on("websocket", lambda websocket: self._meet(websocket.url))
-        # `reset`: what an earlier page had open is not opened again
-        self.page.goto(f"{lab.url}/lab/tree/notebooks/{name}?reset&token={lab.token}")
-        self.page.wait_for_function(CONNECTED, arg=name, timeout=60_000)
-        self.set_theme(theme)
+
+    def open(self, name: str) -> str:
+        """Open a notebook in a new tab; the first one by its address, as `make lab` does, which loads JupyterLab.
+
+        Returns:
+            the id of the tab.
+        """
+        path = f"notebooks/{name}"
+        if self.page.url == "about:blank":
+            self.page.goto(f"{self.lab.url}/lab/tree/{path}?token={self.lab.token}")
+        else:
+            self.page.evaluate("path => { jupyterapp.commands.execute('docmanager:open', {path}) }", path)
+        self.page.wait_for_function(CONNECTED, arg=path, timeout=60_000)
+        return self.page.evaluate("() => jupyterapp.shell.currentWidget.id")
 
     def _meet(self, url: str) -> None:
         own = (self.lab.url, self.lab.url.replace("http", "ws"), "data:", "blob:")
         if not url.startswith(own):
             self.strangers.append(url)
+
+    def close(self) -> None:
+        self.page.close()
+
+
+class Lesson:
+    """A notebook opened in a window, and run as far as a test wants.
+
+    Attributes:
+        window: what it is opened in.
+        page: the page of that window.
+        tab: the id of its tab.
+        notebook: all that is in its tab.
+    """
+
+    def __init__(self, window: Window, name: str) -> None:
+        self.window, self.page = window, window.page
+        self.tab = window.open(name)
+        self.notebook = self.page.locator(f'[id="{self.tab}"]')
+        self.set_theme("JupyterLab Light")
 
     def run_to(self, text: str) -> None:
         """Start the kernel, and run the cell that contains `text` after the cells above it that it needs.
@@ -234,7 +271,7 @@ class Lesson:
         """Put `answer` in place of the cell that begins with `stub`, run it, and see that its check passes."""
         number = self.page.evaluate(FIND_CELL, stub)
         self.page.evaluate(REPLACE_AND_RUN, [number, f'{answer}\ncheck("{exercise}", {answer.split(" =")[0]})'])
-        expect(self.page.locator(".jp-Notebook-cell").nth(number)).to_contain_text(f"{exercise} passed")
+        expect(self.notebook.locator(".jp-Notebook-cell").nth(number)).to_contain_text(f"{exercise} passed")
 
     def cells(self) -> list[str]:
         """The source of each cell."""
@@ -247,7 +284,7 @@ class Lesson:
 
     def interactive(self, name: str) -> Interactive:
         """The interactive of that name."""
-        return Interactive(self.page.locator(f'.widget-vbox:has(> .widget-html [aria-label="{name}"])'))
+        return Interactive(self.notebook.locator(f'.widget-vbox:has(> .widget-html [aria-label="{name}"])'))
 
     def expect_readable(self, interactive: Interactive) -> None:
         """All text of an interactive stands out in JupyterLab's light and dark themes, as WCAG 2.2 asks (level AA)."""
@@ -259,15 +296,26 @@ class Lesson:
 
     def expect_still(self, name: str, text: str) -> None:
         """What was stored of an interactive is there without a kernel, with this text, and no error in its place."""
-        outputs = self.page.locator(".jp-OutputArea-output")
+        outputs = self.notebook.locator(".jp-OutputArea-output")
         still = outputs.filter(has_text=f"Run this cell to use the controls of this {name}")
         expect(still).to_contain_text(text)
         expect(outputs.filter(has_text="Error displaying widget")).to_have_count(0)
 
     def close(self) -> None:
-        self.page.close()
+        """Shut its kernel down and close its tab; the one before it is in front again."""
+        self.page.evaluate(CLOSE, self.tab)
 
 
+CONNECTED = """path => {
+    const panel = window.jupyterapp?.shell?.currentWidget
+    return panel?.context?.path === path && panel.sessionContext?.session?.kernel
+}"""
+# as JupyterLab's "Close and Shut Down Notebook" does, which would first ask
+CLOSE = """async id => {
+    const panel = [...jupyterapp.shell.widgets('main')].find(widget => widget.id === id)
+    await panel.sessionContext.shutdown()
+    panel.dispose()
+}"""
 CODE = """() =>
     [...jupyterapp.shell.currentWidget.content.model.cells].flatMap((cell, number) =>
         cell.type === 'code' ? [[number, cell.sharedModel.getSource()]] : [])
@@ -281,10 +329,6 @@ REPLACE_AND_RUN = """([number, source]) => {
     notebook.activeCellIndex = number
     notebook.activeCell.model.sharedModel.setSource(source)
     jupyterapp.commands.execute('notebook:run-cell')
-}"""
-CONNECTED = """name => {
-    const panel = window.jupyterapp?.shell?.currentWidget
-    return panel?.context?.path === 'notebooks/' + name && panel.sessionContext?.session?.kernel
 }"""
 # a kernel that says it is idle may still lose what it is sent: ask until it answers
 ANSWERS = """async () => {

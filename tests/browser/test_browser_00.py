@@ -1,5 +1,7 @@
 """Lesson 00 in a browser: the map of the lessons."""
 
+from contextlib import closing
+
 import pytest
 from jupyter import Lab, Lesson
 from playwright.sync_api import Locator, expect
@@ -91,19 +93,17 @@ def test_it_works_by_keyboard(lesson, lab, lesson_map) -> None:
     assert lesson.cells() == cells
 
 
-def test_a_lesson_opens_from_the_map_in_a_tab_of_its_own(lesson, lesson_map, opened) -> None:
+def test_a_lesson_opens_from_the_map_in_a_tab_of_its_own(lesson, lesson_map) -> None:
     with lesson.page.expect_popup() as popup:
         lesson_map.view.get_by_role("link", name="01 Load a MatConvNet network into PyTorch").click()
-    expect(popup.value.get_by_role("heading", name="01 \u00b7 Load a MatConvNet network into PyTorch")).to_be_visible(
-        timeout=30_000
-    )
-    popup.value.close()
+    with closing(popup.value) as page:
+        heading = page.get_by_role("heading", name="01 \u00b7 Load a MatConvNet network into PyTorch")
+        expect(heading).to_be_visible(timeout=30_000)
 
 
 def test_it_can_be_read_in_both_themes(lesson, lesson_map) -> None:
     lesson.expect_readable(lesson_map)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/00_start_here.ipynb"))
-    opened[-1].expect_still("map of the lessons", f"0 of {EXERCISES} exercises passed")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("00_start_here.ipynb").expect_still("map of the lessons", f"0 of {EXERCISES} exercises passed")

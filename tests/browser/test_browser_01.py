@@ -139,6 +139,7 @@ def test_it_can_be_read_in_both_themes(lesson, explorer) -> None:
     lesson.expect_readable(explorer)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/01_load_a_matconvnet_network_into_pytorch.ipynb"))
-    opened[-1].expect_still("network explorer", "weight in the file")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("01_load_a_matconvnet_network_into_pytorch.ipynb").expect_still(
+        "network explorer", "weight in the file"
+    )

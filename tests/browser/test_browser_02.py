@@ -130,6 +130,5 @@ def test_it_can_be_read_in_both_themes(lesson, clinic) -> None:
     lesson.expect_readable(clinic)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/02_load_all_of_a_state_dict.ipynb"))
-    opened[-1].expect_still("checkpoint clinic", "module.features.0.weight")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("02_load_all_of_a_state_dict.ipynb").expect_still("checkpoint clinic", "module.features.0.weight")

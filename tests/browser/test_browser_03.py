@@ -133,6 +133,7 @@ def test_it_can_be_read_in_both_themes(lesson, matcher) -> None:
     lesson.expect_readable(matcher)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/03_load_the_part_that_fits.ipynb"))
-    opened[-1].expect_still("key matcher", "student.module.backbone.0.weight")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("03_load_the_part_that_fits.ipynb").expect_still(
+        "key matcher", "student.module.backbone.0.weight"
+    )

@@ -111,6 +111,5 @@ def test_it_can_be_read_in_both_themes(lesson, surgery) -> None:
     lesson.expect_readable(surgery)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/04_adapt_the_first_conv.ipynb"))
-    opened[-1].expect_still("channel surgery", "sum, 1 channel")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("04_adapt_the_first_conv.ipynb").expect_still("channel surgery", "sum, 1 channel")

@@ -110,6 +110,5 @@ def test_it_can_be_read_in_both_themes(lesson, graft) -> None:
     lesson.expect_readable(graft)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/05_replace_the_head.ipynb"))
-    opened[-1].expect_still("cut and graft", "up to avgpool")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("05_replace_the_head.ipynb").expect_still("cut and graft", "up to avgpool")

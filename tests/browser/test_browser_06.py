@@ -94,6 +94,7 @@ def test_it_can_be_read_in_both_themes(lesson, bench) -> None:
     lesson.expect_readable(bench)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/06_turn_vgg16_into_an_fcn.ipynb"))
-    opened[-1].expect_still("upsampling bench", "16 x 16 pixels become 64 x 64")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("06_turn_vgg16_into_an_fcn.ipynb").expect_still(
+        "upsampling bench", "16 x 16 pixels become 64 x 64"
+    )

@@ -95,6 +95,7 @@ def test_it_can_be_read_in_both_themes(lesson, tree) -> None:
     lesson.expect_readable(tree)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/07_freeze_the_layers_you_keep.ipynb"))
-    opened[-1].expect_still("freeze tree", "1,097,150 of 1,097,150 parameters are trained")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("07_freeze_the_layers_you_keep.ipynb").expect_still(
+        "freeze tree", "1,097,150 of 1,097,150 parameters are trained"
+    )

@@ -79,6 +79,5 @@ def test_it_can_be_read_in_both_themes(lesson, bench) -> None:
     lesson.expect_readable(bench)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/08_save_and_resume_without_losing_anything.ipynb"))
-    opened[-1].expect_still("resume bench", EQUAL)
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("08_save_and_resume_without_losing_anything.ipynb").expect_still("resume bench", EQUAL)

@@ -65,6 +65,5 @@ def test_it_can_be_read_in_both_themes(lesson, files) -> None:
     lesson.expect_readable(files)
 
 
-def test_before_the_lesson_runs_there_is_a_picture_of_it(browser, lab, opened) -> None:
-    opened.append(Lesson(browser, lab, "as_committed/09_move_in_a_network_you_have_not_met.ipynb"))
-    opened[-1].expect_still("file comparison", "part at stem")
+def test_before_the_lesson_runs_there_is_a_picture_of_it(open_as_committed) -> None:
+    open_as_committed("09_move_in_a_network_you_have_not_met.ipynb").expect_still("file comparison", "part at stem")

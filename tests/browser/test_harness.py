@@ -95,8 +95,8 @@ def test_an_error_in_drawing_is_shown(lesson) -> None:
 def test_errors_in_the_console_are_caught(lesson) -> None:
     lesson.page.evaluate("() => { console.error('first'); setTimeout(() => { throw new Error('second') }) }")
     lesson.page.wait_for_function("() => true")
-    assert [error.split()[0] for error in lesson.errors] == ["first", "second"]
-    lesson.errors.clear()
+    assert [error.split()[0] for error in lesson.window.errors] == ["first", "second"]
+    lesson.window.errors.clear()
 
 
 @pytest.mark.parametrize("address", ["http://example.org/", "ws://example.org/"])
@@ -105,10 +105,10 @@ def test_requests_of_a_page_that_would_leave_the_machine_are_caught(lesson, addr
     event = "websocket" if address.startswith("ws") else "request"
     with lesson.page.expect_event(event):
         lesson.page.evaluate(open_one, address)
-    assert lesson.strangers == [address]
+    assert lesson.window.strangers == [address]
     settle(lesson.page)
-    lesson.strangers.clear()
-    lesson.errors.clear()
+    lesson.window.strangers.clear()
+    lesson.window.errors.clear()
 
 
 def settle(page: Page) -> None:
