@@ -8,6 +8,7 @@ usage: python tools/write_constraints.py
 
 from __future__ import annotations
 
+import sysconfig
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -18,7 +19,8 @@ OWN = {"pretrained-weights-workbook", "pip", "setuptools"}
 
 def installed() -> dict[str, str]:
     """Name -> version, without its local end, of every package but our own and those that install."""
-    found = {package.name.lower().replace("_", "-"): package.version.split("+")[0] for package in distributions()}
+    here = distributions(path=[sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    found = {package.name.lower().replace("_", "-"): package.version.split("+")[0] for package in here}
     return {name: found[name] for name in sorted(found) if name not in OWN}
 
 

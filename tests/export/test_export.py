@@ -189,7 +189,8 @@ def test_a_page_keeps_what_links_to_what_is_there(tmp_path) -> None:
 @pytest.mark.skipif(os.name != "posix" or not shutil.which("make"), reason="make is for POSIX")
 def test_make_lab_opens_the_first_lesson_and_make_test_says_that_there_are_none(handout) -> None:
     def make(*target: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["make", *target], cwd=handout, capture_output=True, text=True, check=False)
+        command = ["make", "--no-print-directory", *target]  # `make test` may run this test
+        return subprocess.run(command, cwd=handout, capture_output=True, text=True, check=False)
 
     assert "notebooks/00_start_here.ipynb" in make("-n", "lab").stdout
     for target in ("test", "test-all", "lesson", "notebooks", "readme", "coverage"):
