@@ -1,0 +1,52 @@
+"""`explain` in every situation of this folder: it names the cause, and its lines do what is right and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from situations import SITUATIONS, tensors
+from torch.testing import assert_close
+
+from helpers.state_dict import explain
+
+for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+    if not path.stem.startswith("test_"):
+        importlib.import_module(path.stem)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_the_cause_is_named_and_the_lines_do_what_is_right(name: str) -> None:
+    torch.manual_seed(2)
+    given = SITUATIONS[name].make()
+    before, random_state = tensors(given.model), torch.get_rng_state()
+    kept = copy.copy(given.state_dict)
+    explanation = explain(given.model, given.state_dict)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert given.state_dict.keys() == kept.keys()
+    assert all(given.state_dict[key] is kept[key] for key in kept)
+    for key, tensor in tensors(given.model).items():
+        assert_close(tensor, before[key], rtol=0, atol=0, equal_nan=True, msg=f"explain changed {key} of the model")
+    for pattern in given.says:
+        assert any(re.search(pattern, cause, re.IGNORECASE) for cause in explanation.causes), (pattern, explanation)
+    for pattern in given.never:
+        assert not any(re.search(pattern, cause, re.IGNORECASE) for cause in explanation.causes), (pattern, explanation)
+    if given.holds is None:
+        assert explanation.fix == "", explanation
+        return
+    assert explanation.fix, explanation
+    exec(explanation.fix, {"model": given.model, "state_dict": given.state_dict})
+    right = before | given.holds
+    for key, tensor in tensors(given.model).items():
+        if not tensor.is_meta:
+            assert_close(tensor, right[key], msg=lambda text, key=key: f"{key}: {text}\n{explanation}")
+
+
+def test_there_are_enough_of_them() -> None:
+    reports = [registered.report for registered in SITUATIONS.values() if registered.report]
+    assert len(SITUATIONS) >= 60
+    assert len(set(reports)) >= 30
