@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
@@ -12,9 +12,12 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import StateDictError
 from ..text import few
-from .report import LoadReport
+from .asking import Answer, ask
+from .kinds import why_not_into
+from .report import LoadReport, RenameSuggestion, percent
 
-Rename = Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
+EXTRA_STATE = "_extra_state"  # what some modules keep beside tensors; it stays where it is
+Rename = RenameSuggestion | Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
 
 
 def load_matching(
@@ -22,61 +25,79 @@ def load_matching(
 ) -> LoadReport:
     """Copy into `model` the tensors of `state_dict` whose name and shape it has.
 
-    The model keeps its own memory, and `state_dict` is not changed. If an error is raised, the model is as it was.
+    What a module converts itself when it loads, such as weight_norm's older names, counts as its own name. The model
+    keeps its own memory, and `state_dict` is not changed. If an error is raised, the model is as it was.
 
     Args:
         model: what to fill; not on the `meta` device.
         state_dict: tensors by name.
-        rename: how names of the checkpoint become names of the model: a dictionary, pairs of a regular expression
-            and its replacement, applied one after the other as `re.sub` does, or a function.
-        min_coverage: the least share of the model's parameters that must be loaded.
+        rename: how names of the checkpoint become names of the model: what `suggest_renames` returned, a dictionary,
+            pairs of a regular expression and its replacement, applied one after the other as `re.sub` does, or a
+            function.
+        min_coverage: the least share of the model's parameters that must be loaded, from 0 to 1.
 
     Raises:
-        StateDictError: nothing matches, or less than `min_coverage`; two names become one; a name in `rename` is not
-            there; the model is on `meta` or lazy; a tensor is of a kind that cannot be copied; tensors that the model
-            shares would get different values.
+        StateDictError: nothing matches, or less than `min_coverage`; `state_dict` holds more than tensors; two names
+            become one; a name in `rename` is not there; the model is on `meta` or lazy; a tensor is of a kind that
+            cannot be copied, or whole numbers or float8 that need a scale; tensors that the model shares would get
+            different values.
     """
-    in_model = tensors_of(model)
-    on_meta = [key for key, tensor in in_model.items() if tensor.is_meta]
+    if not 0 <= min_coverage <= 1:
+        raise StateDictError(f"min_coverage is a share from 0 to 1, not {min_coverage}")
+    answer, report = _matched(model, state_dict, rename)
+    on_meta = [key for key, target in answer.targets.items() if target.is_meta]
     if on_meta:
         raise StateDictError(
             f"{few(map(repr, on_meta), 1)} are on the meta device, where nothing can be copied to: "
             "build the model on the CPU, or use load_without_copying"
         )
-    new_names = renamed(state_dict, rename)
-    report = match_keys(model, state_dict, rename=new_names)
     if not report.loaded:
-        raise StateDictError(f"nothing matches: {_examples(new_names.values(), in_model)}")
+        raise StateDictError(f"nothing matches: {_examples(renamed(state_dict, rename).values(), answer.targets)}")
     if report.coverage < min_coverage:
         raise StateDictError(
-            f"only {report.coverage:.1%} of the parameters match, {min_coverage:.1%} are asked for\n{report}"
+            f"only {percent(report.coverage)} of the parameters match, {min_coverage:.1%} are asked for\n{report}"
         )
-    loaded = set(report.loaded)
-    chosen = OrderedDict((new, state_dict[old]) for old, new in new_names.items() if new in loaded)
-    _refuse_what_cannot_be_copied(in_model, chosen)
-    _refuse_conflicts(in_model, chosen)
+    for key, tensor in answer.taken.items():
+        if why := why_not_into(tensor, answer.targets[key]):
+            raise StateDictError(f"{key!r} {why}")
+    if why := conflict(answer):
+        raise StateDictError(why)
     with torch.no_grad():
-        model.load_state_dict(chosen, strict=False)
+        for key, tensor in answer.taken.items():
+            answer.targets[key].copy_(tensor)
     return report
 
 
 def match_keys(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Rename = None) -> LoadReport:
     """The report of `load_matching`, without loading anything."""
-    in_model = {key: tuple(tensor.shape) for key, tensor in tensors_of(model).items()}
+    return _matched(model, state_dict, rename)[1]
+
+
+def _matched(model: nn.Module, state_dict: Mapping[str, Tensor], rename: Rename) -> tuple[Answer, LoadReport]:
     new_names = renamed(state_dict, rename)
-    in_checkpoint = {new: tuple(state_dict[old].shape) for old, new in new_names.items()}
-    both = [key for key in in_model if key in in_checkpoint]
-    loaded = tuple(key for key in both if in_checkpoint[key] == in_model[key])
-    filled = {key for keys in _names(model).values() if not keys.isdisjoint(loaded) for key in keys}
-    return LoadReport(
-        loaded=loaded,
-        missing=tuple(key for key in in_model if key not in in_checkpoint and key not in filled),
-        unexpected=tuple(new for new in in_checkpoint if new not in in_model),
-        mismatched={key: (in_checkpoint[key], in_model[key]) for key in both if key not in loaded},
+    answer = ask(model, _with_names(state_dict, new_names))
+    both = answer.taken.keys() | answer.mismatched.keys()
+    filled = {key for keys in _names(model).values() if not keys.isdisjoint(answer.taken) for key in keys}
+    report = LoadReport(
+        loaded=tuple(answer.taken),
+        missing=tuple(key for key in answer.targets if key not in both and key not in filled),
+        unexpected=(*answer.unexpected, *(new for new in new_names.values() if new.endswith(EXTRA_STATE))),
+        mismatched=answer.mismatched,
         renamed={old: new for old, new in new_names.items() if old != new},
-        half_loaded=_half_loaded(in_model, filled | set(loaded)),
-        coverage=_coverage(model, loaded),
+        half_loaded=_half_loaded(answer.targets, filled | answer.taken.keys()),
+        coverage=_coverage(model, answer.taken),
     )
+    return answer, report
+
+
+def _with_names(state_dict: Mapping[str, Tensor], new_names: Mapping[str, str]) -> Mapping[str, Tensor]:
+    """The tensors under their new names; the versions of modules go with them only where no name changed."""
+    kept = {old: new for old, new in new_names.items() if not new.endswith(EXTRA_STATE)}
+    result = OrderedDict((new, state_dict[old]) for old, new in kept.items())
+    metadata = getattr(state_dict, "_metadata", None)
+    if metadata and all(old == new for old, new in new_names.items()):
+        result._metadata = metadata  # type: ignore[attr-defined]
+    return result
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -96,10 +117,14 @@ def renamed(state_dict: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
     """Each name of the checkpoint -> its new name.
 
     Raises:
-        StateDictError: two names become one, or a dictionary renames what is not there.
+        StateDictError: something is no tensor, or has no name; two names become one, or a dictionary renames what is
+            not there.
     """
+    _refuse_what_is_no_tensor(state_dict)
     if rename is None:
-        rename = {}
+        return {old: old for old in state_dict}
+    if isinstance(rename, RenameSuggestion):
+        rename = rename.mapping
     if isinstance(rename, Mapping):
         unknown = [old for old in rename if old not in state_dict]
         if unknown:
@@ -110,13 +135,37 @@ def renamed(state_dict: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
     elif callable(rename):
         new_names = {old: rename(old) for old in state_dict}
     else:
-        pairs = tuple(rename)
+        pairs = _pairs(rename)
         new_names = {old: _substituted(old, pairs) for old in state_dict}
-    for new, count in Counter(new_names.values()).items():
-        if count > 1:
-            olds = [old for old, name in new_names.items() if name == new]
-            raise StateDictError(f"rename: {' and '.join(map(repr, olds))} would both become {new!r}")
+    olds: dict[str, str] = {}
+    for old, new in new_names.items():
+        if not isinstance(new, str):
+            raise StateDictError(f"rename: {old!r} would become {new!r}, which is no name")
+        if new in olds:
+            raise StateDictError(f"rename: {olds[new]!r} and {old!r} would both become {new!r}")
+        olds[new] = old
     return new_names
+
+
+def _refuse_what_is_no_tensor(state_dict: Mapping[str, Tensor]) -> None:
+    if not isinstance(state_dict, Mapping):
+        raise StateDictError(f"a state_dict holds tensors by name; this is a {type(state_dict).__name__}")
+    for key, value in state_dict.items():
+        if not isinstance(key, str):
+            raise StateDictError(f"{key!r} is a {type(key).__name__} and no name: give its tensor one")
+        if not isinstance(value, Tensor) and not key.endswith(EXTRA_STATE):
+            raise StateDictError(
+                f"{key!r} holds a {type(value).__name__} and no tensor: if the tensors lie deeper, take them out "
+                "(explain(model, state_dict) says where they lie)"
+            )
+
+
+def _pairs(rename: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    pairs = tuple(rename)
+    for pair in pairs:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise StateDictError(f"rename: {pair!r} is no pair of a regular expression and its replacement")
+    return pairs
 
 
 def _substituted(name: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -151,29 +200,18 @@ def _half_loaded(in_model: Iterable[str], loaded: set[str]) -> tuple[str, ...]:
     return tuple(module for module, found in fates.items() if len(found) == 2)
 
 
-def _refuse_what_cannot_be_copied(in_model: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
-    """Before anything is copied, so that the model stays whole."""
-    for key, tensor in chosen.items():
-        filled = in_model[key]
-        if any(stride == 0 and size > 1 for size, stride in zip(filled.shape, filled.stride(), strict=True)):
-            raise StateDictError(f"{key!r} of the model is expanded, several numbers in one place: clone it first")
-        plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
-        if not plain or (tensor.is_complex() and not filled.is_complex()):
-            kind = "complex" if plain else "sparse, quantized or on meta"
-            raise StateDictError(f"{key!r} is {kind} in the checkpoint, and cannot be copied into the model's tensor")
-
-
-def _refuse_conflicts(in_model: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> None:
-    """Two names of one tensor cannot get two values."""
-    places: dict[tuple, str] = {}
-    for key, tensor in chosen.items():
-        filled = in_model[key]
-        place = (filled.untyped_storage().data_ptr(), filled.storage_offset(), filled.shape, filled.stride())
+def conflict(answer: Answer) -> str | None:
+    """What is wrong if two names of one tensor would get two values; None if it is not so."""
+    places: dict[tuple[object, ...], str] = {}
+    for key, tensor in answer.taken.items():
+        target = answer.targets[key]
+        if target.is_meta or not target.numel():
+            continue
+        place = (target.untyped_storage().data_ptr(), target.storage_offset(), target.shape, target.stride())
         first = places.setdefault(place, key)
-        if filled.numel() and first != key and not torch.equal(chosen[first], tensor):
-            raise StateDictError(
-                f"the model shares one tensor between {first!r} and {key!r}, and the checkpoint has two"
-            )
+        if first != key and not torch.equal(answer.taken[first], tensor):
+            return f"the model shares one tensor between {first!r} and {key!r}, and the checkpoint has two"
+    return None
 
 
 def _examples(in_checkpoint: Iterable[str], in_model: Iterable[str]) -> str:

@@ -46,8 +46,7 @@ def order_can_be_trusted(in_checkpoint: Modules, in_model: Modules) -> bool:
         return False
     if in_checkpoint and all(set(module) == {""} for module in in_checkpoint.values()):
         return len(families) == 1  # single tensors: only if numbers are all there is
-    unsorted = list(in_checkpoint) != sorted(in_checkpoint)
-    return len(families) == 1 or unsorted or list(in_model) == sorted(in_model)
+    return len(families) == 1 or list(in_checkpoint) != sorted(in_checkpoint)
 
 
 def doubtful_numbers(in_checkpoint: Modules, in_model: Modules) -> dict[str, tuple[str, ...]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .fitting import cut
 from .matching import tensors_of
 from .numbering import (
     Module,
@@ -21,41 +21,13 @@ from .numbering import (
     renumbered_families,
     signature,
 )
+from .report import RenameSuggestion
 
 SAME_NAME = "same name and shapes"
 NUMBERED = "same name and shapes, unless layers were inserted and the numbers have moved"
 PREFIX = "same name and shapes but for a prefix"
 ONLY_ONE = "the only one of these shapes"
 ORDER = "by order, among others of these shapes"
-
-
-@dataclass(frozen=True)
-class RenameSuggestion:
-    """What is known of a checkpoint's names.
-
-    Attributes:
-        mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`. A name that
-            would stand in the way of another, or is ambiguous and would be loaded all the same because the model has
-            it too, becomes `unmatched.<name>`.
-        why: the same names of the checkpoint -> the evidence, one of five; `NUMBERED` and `ORDER` are likely, not
-            certain.
-        ambiguous: groups of modules of the checkpoint and of the model with the same shapes, between which nothing
-            decides.
-        unmatched: modules of the checkpoint for whose shapes the model has nothing left.
-    """
-
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)
-    ambiguous: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
-    unmatched: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        lines = [f"{count} tensors: {reason}" for reason, count in Counter(self.why.values()).items()]
-        for of_checkpoint, of_model in self.ambiguous:
-            lines.append(f"ambiguous: {' '.join(of_checkpoint)} could be {' '.join(of_model)}")
-        if self.unmatched:
-            lines.append(f"nothing fits: {' '.join(self.unmatched)}")
-        return "\n".join(lines) or "nothing matches"
 
 
 def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> RenameSuggestion:
@@ -71,7 +43,7 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     here: compare outputs after loading.
     """
     model_tensors = tensors_of(model)
-    in_checkpoint, in_model = _modules(state_dict), _modules(model_tensors)
+    in_checkpoint, in_model = modules_of(state_dict), modules_of(model_tensors)
     if not _leaves(in_checkpoint) & _leaves(in_model):  # names that say nothing: each tensor on its own
         in_checkpoint, in_model = _tensors(state_dict), _tensors(model_tensors)
     moved = renumbered_families(in_checkpoint, in_model)
@@ -131,7 +103,8 @@ def _with_doubts(
     return found
 
 
-def _modules(tensors: Mapping[str, Tensor]) -> Modules:
+def modules_of(tensors: Mapping[str, Tensor]) -> Modules:
+    """Modules by name: what shares a name up to the last dot."""
     found: Modules = defaultdict(dict)
     for key, tensor in tensors.items():
         module, _, leaf = key.rpartition(".")
@@ -155,36 +128,19 @@ def _alike(a: Module, b: Module) -> bool:
     return signature(a) == signature(b)
 
 
-def find_prefix(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[str, str]:
-    """(what all names of the checkpoint have in front of the model's, what the model's have in front of those).
-
-    At most one of the two is not empty.
-    """
-    return _prefix(_modules(state_dict), _modules(tensors_of(model)))
-
-
 def _prefix(in_checkpoint: Modules, in_model: Modules) -> tuple[str, str]:
     """The prefix by which most pairs of modules of the same shapes differ, if it is that of two pairs or more."""
     found: Counter[tuple[str, str]] = Counter()
     for name, module in in_checkpoint.items():
-        for model_name, model_module in in_model.items():
-            if name != model_name and _alike(module, model_module):
-                if model_name and name.endswith(f".{model_name}"):
-                    found[name.removesuffix(model_name), ""] += 1
-                elif name and model_name.endswith(f".{name}"):
-                    found["", model_name.removesuffix(name)] += 1
+        for prefix, rest in cut(name):
+            if prefix and rest in in_model and _alike(module, in_model[rest]):
+                found[prefix, ""] += 1
+    for name, module in in_model.items():
+        for prefix, rest in cut(name):
+            if prefix and rest in in_checkpoint and _alike(module, in_checkpoint[rest]):
+                found["", prefix] += 1
     best, count = found.most_common(1)[0] if found else (("", ""), 0)
     return best if count > 1 or len(in_checkpoint) == 1 else ("", "")
-
-
-def inserted(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
-    """Names of modules on both sides -> modules on one side whose insertion would have moved the numbers in them."""
-    return doubtful_numbers(_modules(state_dict), _modules(tensors_of(model)))
-
-
-def renumbered(model: nn.Module, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Families of names, such as `blocks.#.norm`, that have numbers of their own on both sides."""
-    return tuple(sorted(renumbered_families(_modules(state_dict), _modules(tensors_of(model)))))
 
 
 def _behind_a_prefix(in_checkpoint: Modules, in_model: Modules) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""What a partial load did."""
+"""What a partial load did, and what is known of names."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -49,8 +51,8 @@ class LoadReport:
     def summary(self) -> str:
         """One line, and one more for what looks wrong."""
         counts = (
-            f"{len(self.loaded)} loaded ({self.coverage:.1%} of the parameters), {len(self.mismatched)} mismatched, "
-            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected"
+            f"{len(self.loaded)} loaded ({percent(self.coverage)} of the parameters), "
+            f"{len(self.mismatched)} mismatched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
         )
         halves = f"\nonly half loaded, look at them: {', '.join(self.half_loaded)}" if self.half_loaded else ""
         return counts + halves
@@ -62,3 +64,37 @@ class LoadReport:
         colours = [f"var(--jp-{COLOURS[kind]}-color1)" for kind, *_ in self.rows()]
         summary = escape(self.summary()).replace("\n", "<br>")
         return f"{html_table(self.rows(), colours=colours)}<p>{summary}</p>"
+
+
+def percent(share: float) -> str:
+    """Rounded down, so that 100 % is all."""
+    return f"{math.floor(share * 1000 + 1e-9) / 10:.1f}%"
+
+
+@dataclass(frozen=True)
+class RenameSuggestion:
+    """What is known of a checkpoint's names.
+
+    Attributes:
+        mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`. A name that
+            would stand in the way of another, or is ambiguous and would be loaded all the same because the model has
+            it too, becomes `unmatched.<name>`.
+        why: the same names of the checkpoint -> the evidence, one of five; `NUMBERED` and `ORDER` are likely, not
+            certain.
+        ambiguous: groups of modules of the checkpoint and of the model with the same shapes, between which nothing
+            decides.
+        unmatched: modules of the checkpoint for whose shapes the model has nothing left.
+    """
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
+    ambiguous: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    unmatched: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"{count} tensors: {reason}" for reason, count in Counter(self.why.values()).items()]
+        for of_checkpoint, of_model in self.ambiguous:
+            lines.append(f"ambiguous: {' '.join(of_checkpoint)} could be {' '.join(of_model)}")
+        if self.unmatched:
+            lines.append(f"nothing fits: {' '.join(self.unmatched)}")
+        return "\n".join(lines) or "nothing matches"

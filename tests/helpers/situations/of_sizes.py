@@ -70,7 +70,10 @@ def a_vit_with_more_layers() -> Situation:
 
 @situation()
 def a_vit_with_another_patch_size() -> Situation:
-    return Situation(vit(32, patch=8), tensors(vit(64, patch=16)), says=["patch"], holds=None)
+    checkpoint = vit(64, patch=16)
+    return Situation(
+        vit(32, patch=8), tensors(checkpoint), says=["patch.*16.*8"], holds=kept(checkpoint, "conv_proj.weight")
+    )
 
 
 @situation()
@@ -149,7 +152,9 @@ def a_unet_with_two_channels() -> Situation:
 def a_stem_of_another_kernel() -> Situation:
     checkpoint = resnet18()
     checkpoint.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-    return Situation(resnet18(), tensors(checkpoint), says=["kernel.*3 x 3.*7 x 7"], holds=None)
+    return Situation(
+        resnet18(), tensors(checkpoint), says=["kernel.*3 x 3.*7 x 7.*conv1"], holds=kept(checkpoint, r"^conv1\.")
+    )
 
 
 @situation(GITHUB + "nianticlabs/monodepth2/issues/4")
@@ -178,7 +183,8 @@ def a_deep_stem_for_a_plain_one() -> Situation:
     )
     model.bn1 = nn.BatchNorm2d(128)
     model.layer1[0].conv1 = nn.Conv2d(128, 64, 3, 1, 1, bias=False)
-    return Situation(model, tensors(checkpoint), says=["conv1"], holds=None)
+    left = r"^conv1|^bn1\.(w|b|r)|layer1\.0\.conv1"
+    return Situation(model, tensors(checkpoint), says=["bn1.*layer1.0.conv1", "conv1.0"], holds=kept(checkpoint, left))
 
 
 @situation()

@@ -259,16 +259,16 @@ def test_models_that_would_be_left_half_on_meta_are_refused(tmp_path, build, mes
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda t: t.to_sparse(), "sparse, quantized or on meta"),
-        (lambda t: t.to("meta"), "sparse, quantized or on meta"),
-        (lambda t: t.to(torch.complex64), "complex"),
+        (lambda t: t.to_sparse(), "is sparse"),
+        (lambda t: t.to("meta"), "is on the meta device"),
+        (lambda t: t.to(torch.complex64), "is complex"),
     ],
 )
 def test_what_cannot_be_copied_is_refused_before_anything_is(spoil, message) -> None:
     model, state_dict = Net(), Net().state_dict()
     before = snapshot(model)
     state_dict["head.weight"] = spoil(state_dict["head.weight"])
-    with pytest.raises(StateDictError, match=f"'head.weight' is {message}"):
+    with pytest.raises(StateDictError, match=f"'head.weight' {message}"):
         load_matching(model, state_dict)
     assert_equal(model.state_dict(), before)
 
@@ -277,7 +277,7 @@ def test_an_expanded_buffer_of_the_model_is_refused_before_anything_is_copied() 
     model = nn.Linear(3, 2)
     model.register_buffer("scale", torch.zeros(1).expand(4))
     before = snapshot(model)
-    with pytest.raises(StateDictError, match="'scale' of the model is expanded"):
+    with pytest.raises(StateDictError, match="'scale' would go into an expanded tensor of the model"):
         load_matching(model, {"weight": torch.ones(2, 3), "scale": torch.ones(4)})
     assert_equal(model.state_dict(), before)
 

@@ -1,0 +1,173 @@
+"""What differs between a checkpoint and a model that no renaming mends, and what it means for loading the rest."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from ..text import few
+from .numbering import doubtful_numbers, family, renumbered_families
+from .remedies import Situation
+from .renames import modules_of
+from .report import LoadReport
+from .sizes import LOOKS, Finding, module_name, some
+
+FEW = 2  # layers of other shapes; if there are more, it is another network
+
+
+def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
+    """All differences, each key in one of them."""
+    model = situation.model
+    left = dict(report.mismatched)
+    missing, unexpected = list(report.missing), list(report.unexpected)
+    found = list(_depth(situation, missing, unexpected))
+    for look in LOOKS:
+        for finding in look(left, model):
+            found.append(finding)
+            left = {key: shapes for key, shapes in left.items() if key not in finding.keys}
+    if left:
+        key, (in_checkpoint, in_model) = next(iter(left.items()))
+        layers = {module_name(key) for key in left}
+        are_few = len(layers) <= FEW
+        fate = "They stay as they are, random in a new model: train them." if are_few else "Build the model alike."
+        found.append(
+            Finding(
+                f"Other shapes in {some(layers)}, for instance {key}: {in_checkpoint} in the checkpoint, {in_model} "
+                f"here. {fate}",
+                set(left),
+                is_fatal=not are_few,
+                is_known=False,
+            )
+        )
+    explained = {key for finding in found for key in finding.keys}
+    found += _only_here([key for key in missing if key not in explained], "the model", situation)
+    found += _only_here([key for key in unexpected if key not in explained], "the checkpoint", situation)
+    return found
+
+
+def doubts(situation: Situation, found: Iterable[Finding]) -> Iterator[str]:
+    """Why equal names and shapes may be different layers all the same."""
+    explained = {module_name(key) for finding in found for key in finding.keys if finding.is_end}
+    doubtful = doubtful_numbers(modules_of(situation.tensors), modules_of(situation.in_model))
+    extra = {name for names in doubtful.values() for name in names} - explained
+    if extra:
+        yield (
+            f"Only one side has {some(extra)}, of the same shapes as {some(doubtful)}. Numbers in names are "
+            "positions: if a layer was inserted before the end, equal names may be different layers. Compare outputs."
+        )
+
+
+def why_not_load(situation: Situation, report: LoadReport, found: Iterable[Finding]) -> str | None:
+    """Why nothing can be said of single tensors, and loading what fits would be a guess; None if it would not."""
+    if moved := renumbered_families(modules_of(situation.tensors), modules_of(situation.in_model)):
+        return f"Numbers differ on both sides ({some(moved)}), so equal names may be different layers."
+    counted = _counted(report.loaded)
+    understood = {key for finding in found for key in finding.keys if finding.is_known and key in report.mismatched}
+    of_checkpoint = _counted(situation.tensors)
+    if 2 * len([*counted, *understood]) < min(len(of_checkpoint), len(_counted(situation.in_model))):
+        return (
+            f"It may be another architecture: only {len(counted)} of {len(of_checkpoint)} tensors can be paired by "
+            "name, shape and order."
+        )
+    return None
+
+
+def _counted(keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if not key.endswith("num_batches_tracked")]
+
+
+def _depth(situation: Situation, missing: list[str], unexpected: list[str]) -> Iterator[Finding]:
+    """Blocks of which one side has more."""
+    in_checkpoint, in_model = _blocks(situation.tensors), _blocks(situation.in_model)
+    for side, keys, fewer, more in (
+        ("checkpoint", unexpected, in_model, in_checkpoint),
+        ("model", missing, in_checkpoint, in_model),
+    ):
+        said, explained = [], set()
+        for place in more:
+            if place not in fewer:
+                continue
+            extra = more[place].keys() - fewer[place].keys()
+            if not extra or fewer[place].keys() - more[place].keys() or min(extra) < max(fewer[place]):
+                continue
+            like = set.union(*({family(leaf) for leaf in leaves} for leaves in fewer[place].values()))
+            leaves = {family(leaf) for number in extra for leaf in more[place][number]}
+            behind = {key for key in keys for number in extra if key.startswith(f"{place}{number}.")}
+            are_blocks = any("." in leaf for leaf in leaves)
+            if leaves <= like and behind and are_blocks:
+                said.append(f"{place.rstrip('.')} has {len(more[place])} blocks there and {len(fewer[place])} here")
+                explained |= behind
+        if said and side == "checkpoint":
+            is_cut = not _follows(situation, explained)
+            cause = f"The checkpoint is deeper: {few(said, 4)}."
+            cause += " The model is its beginning, and the rest is not used." if is_cut else " Build the model as deep."
+            yield Finding(cause, explained, is_fatal=not is_cut, is_end=is_cut)
+        elif said:
+            said = [text.replace("there", "in the model").replace("here", "in the checkpoint") for text in said]
+            yield Finding(
+                f"The model is deeper: {few(said, 4)}. Build it as deep as the checkpoint.", explained, is_fatal=True
+            )
+
+
+def _blocks(names: Iterable[str]) -> dict[str, dict[int, set[str]]]:
+    """What stands in front of a number in names -> the numbers -> what stands behind them."""
+    found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name in names:
+        for number in re.finditer(r"(?<=[._])\d+(?=\.)|(?<=[a-z])\d+(?=\.)", name):
+            found[name[: number.start()]][int(number[0])].add(name[number.end() + 1 :])
+    return found
+
+
+def _follows(situation: Situation, extra: set[str]) -> bool:
+    """Whether something that the model has comes behind the blocks that only the checkpoint has."""
+    places = {key: place for place, key in enumerate(sorted(situation.tensors, key=_natural))}
+    first = min(places[key] for key in extra)
+    in_file = list(situation.tensors)
+    if in_file != sorted(in_file):  # as the network was built
+        places = {key: place for place, key in enumerate(in_file)}
+        first = min(places[key] for key in extra)
+    return any(places[key] > first for key in situation.tensors if key in situation.in_model)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _only_here(keys: list[str], side: str, situation: Situation) -> Iterator[Finding]:
+    """What one side has alone."""
+    is_model = side == "the model"
+    counters = {key for key in keys if key.endswith("num_batches_tracked")}
+    norms = {module_name(key) for key in keys if key.endswith(("running_var", "running_mean"))}
+    if not is_model:
+        norms = {name for name in norms if _is_amid(name, situation.in_model)}
+    with_weights = {name for name in norms if f"{name}.weight".removeprefix(".") in keys}
+    others = [key for key in keys if key not in counters and module_name(key) not in norms]
+    fate = "they stay as they are" if is_model else "they are not used"
+    if with_weights and is_model:
+        yield Finding(f"Only the model has BatchNorm: {some(with_weights)}; {fate}. Train them.", set(keys))
+    elif with_weights:
+        way_out = "what it did to the layers before it would be lost. Build the model with it."
+        yield Finding(f"Only the checkpoint has BatchNorm: {some(with_weights)}; {way_out}", set(keys), is_fatal=True)
+    if norms - with_weights:
+        yield Finding(f"Only {side} has the running statistics of {some(norms - with_weights)}; {fate}.", set(keys))
+    if counters and not norms:
+        yield Finding(f"Only {side} counts batches in its BatchNorms, which does no harm.", counters)
+    if others and is_model:
+        is_fatal = situation.guessed and not situation.ambiguous
+        way_out = "they are random in a new model. Train them"
+        if is_fatal:
+            way_out = "and the other names were guessed. Look for a checkpoint of the same network"
+        yield Finding(f"Only the model has {some(others)}; {fate}; {way_out}.", set(others), is_fatal)
+    elif others:
+        amid = {
+            key for key in others if module_name(module_name(key)) and _is_amid(module_name(key), situation.in_model)
+        }
+        more = " They stand between layers that are: if they were trained, build the model with them." if amid else ""
+        yield Finding(f"Only the checkpoint has {some(others)}; {fate}.{more}", set(others))
+
+
+def _is_amid(name: str, in_model: Iterable[str]) -> bool:
+    """Whether a module stands where the model has others, and not in a branch of its own."""
+    parent = module_name(name)
+    return not parent or any(key.startswith(f"{parent}.") for key in in_model)

@@ -1,0 +1,26 @@
+"""What makes another state_dict of one, so that more of it fits: a cause, lines of Python, and what they give."""
+
+from collections.abc import Callable
+
+from .names import leaves, names, prefixes, tied
+from .numbers import adapters, parametrizations, plain_numbers
+from .shapes import attention, forms, inflation, orders
+from .situation import Situation
+
+__all__ = ["REMEDIES", "Situation"]
+
+Remedy = Callable[[Situation], None]
+REMEDIES: tuple[Remedy, ...] = (
+    plain_numbers,
+    parametrizations,
+    adapters,
+    leaves,
+    prefixes,
+    attention,
+    names,
+    parametrizations,
+    orders,
+    forms,
+    inflation,
+    tied,
+)

@@ -1,0 +1,208 @@
+"""Other names for the same tensors: of other frameworks, behind prefixes and wrappers, or altogether."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ...errors import StateDictError
+from ...text import few
+from ..converting import add_tied_names, rename_leaves
+from ..fitting import Fit, component_pattern, fits, prefixes_by_fit, without
+from ..numbering import renumbered_families
+from ..renames import modules_of, suggest_renames
+from .situation import Situation, are
+
+LEAVES = {  # of Keras and TensorFlow, of old Transformers, of Flax -> PyTorch's
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "moving_var": "running_var",
+    "kernel": "weight",
+    "depthwise_kernel": "weight",
+    "embeddings": "weight",
+    "embedding": "weight",
+    "scale": "weight",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+SHOWN = 4  # names that are written out
+WRAPPERS = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod", "module")
+
+
+def leaves(situation: Situation) -> None:
+    """What other frameworks call weight, bias and the running statistics."""
+    in_checkpoint = {key.rpartition(".")[2] for key in situation.tensors}
+    in_model = {key.rpartition(".")[2] for key in situation.in_model}
+    names = {
+        old: new for old, new in LEAVES.items() if old in in_checkpoint and old not in in_model and new in in_model
+    }
+    if not names:
+        return
+    try:
+        tensors = rename_leaves(situation.tensors, names)
+    except StateDictError:
+        return
+    pairs = ", ".join(f"{old} for {new}" for old, new in names.items())
+    situation.convert(
+        f"Names end as in another framework: {pairs}.",
+        "rename_leaves",
+        tensors,
+        f", {names!r}",
+    )
+
+
+def prefixes(situation: Situation) -> None:
+    """What stands in front of all names of one side; or several copies of the model, each with its own."""
+    for _ in range(3):  # a prefix before a wrapper before a prefix
+        before = situation.fits()
+        _prefix(situation)
+        if not situation.hopeless:
+            _wrappers(situation)
+        if situation.hopeless or situation.fits() == before:
+            return
+
+
+def _prefix(situation: Situation) -> None:
+    found = prefixes_by_fit(situation.in_model, situation.tensors)
+    if not found or not (found[0].taken_off or found[0].put_in_front):
+        return
+    best = found[0]
+    plain = next((fit for fit in found if not fit.taken_off and not fit.put_in_front), Fit())
+    half = min(len(situation.in_model), len(situation.tensors)) / 2
+    if best.shaped <= plain.shaped or (best.shaped < 2 and len(situation.tensors) > 2) or best.named < min(half, 4):
+        return
+    copies = [fit.taken_off for fit in found if fit.taken_off and fit.shaped == best.shaped]
+    if len(copies) > 1 and best.shaped * 2 > len(situation.in_model) and not _equal(situation.tensors, copies):
+        situation.give_up(
+            f"The model fits {len(copies)} times: under {few(map(repr, copies), 5)} lie other numbers of the same "
+            "names and shapes. Say which you want, for instance state_dict = {key.removeprefix("
+            f"{copies[0]!r}): t for key, t in state_dict.items() if key.startswith({copies[0]!r})}}."
+        )
+        return
+    if best.put_in_front:
+        situation.apply(
+            f"The names in the model have {best.put_in_front!r} in front.",
+            f"state_dict = {{{best.put_in_front!r} + key: t for key, t in state_dict.items()}}",
+            {best.put_in_front + key: tensor for key, tensor in situation.tensors.items()},
+        )
+        return
+    prefix = best.taken_off
+    others = [key for key in situation.tensors if not key.startswith(prefix)]
+    cause, condition = f"The names in the checkpoint have {prefix!r} in front.", ""
+    kept = situation.tensors
+    if others:
+        cause += f" Beside them lies {few(others)}, which is left out."
+        condition = f" if key.startswith({prefix!r})"
+        kept = {key: tensor for key, tensor in kept.items() if key.startswith(prefix)}
+    situation.apply(
+        cause,
+        f"state_dict = {{key.removeprefix({prefix!r}): t for key, t in state_dict.items(){condition}}}",
+        {key.removeprefix(prefix): tensor for key, tensor in kept.items()},
+    )
+
+
+def _equal(tensors: Mapping[str, Tensor], copies: list[str]) -> bool:
+    """Whether all copies hold the same numbers, so that it does not matter which is taken."""
+    first = {key.removeprefix(copies[0]): t for key, t in tensors.items() if key.startswith(copies[0])}
+    for copy in copies[1:]:
+        for key, tensor in first.items():
+            other = tensors.get(copy + key)
+            if other is None or other.shape != tensor.shape or not torch.equal(other, tensor):
+                return False
+    return True
+
+
+def _wrappers(situation: Situation) -> None:
+    """Components in the middle of names of one side only, as FSDP, torch.compile and others put them there."""
+    in_checkpoint, in_model = _components(situation.tensors), _components(situation.in_model)
+    known = [component for component in WRAPPERS if component in in_checkpoint and component not in in_model]
+    others = [component for component in in_checkpoint if component not in in_model]
+    for components in (known, *([other] for other in others)):
+        tensors = {_without_all(components, key): tensor for key, tensor in situation.tensors.items()}
+        if len(tensors) == len(situation.tensors) and fits(situation.in_model, tensors) > situation.fits():
+            pattern = "|".join(map(component_pattern, components))
+            situation.apply(
+                f"What wrapped the model stands in the checkpoint's names: {few(map(repr, components))}.",
+                f"import re\n\nstate_dict = {{re.sub({pattern!r}, '', key): t for key, t in state_dict.items()}}",
+                tensors,
+            )
+    known = [component for component in WRAPPERS if component in in_model and component not in in_checkpoint]
+    others = [component for component in in_model if component not in in_checkpoint]
+    for components in (known, *([other] for other in others)):
+        names = {_without_all(components, name): name for name in situation.in_model}
+        tensors = {names.get(key, key): tensor for key, tensor in situation.tensors.items()}
+        if len(names) == len(situation.in_model) and fits(situation.in_model, tensors) > situation.fits():
+            pattern = "|".join(map(component_pattern, components))
+            situation.apply(
+                f"What wraps the model stands in its names: {few(map(repr, components))}.",
+                f"import re\n\nnames = {{re.sub({pattern!r}, '', name): name for name in model.state_dict()}}\n"
+                "state_dict = {names.get(key, key): t for key, t in state_dict.items()}",
+                tensors,
+            )
+
+
+def _without_all(components: Sequence[str], name: str) -> str:
+    for component in components:
+        name = without(component, name)
+    return name
+
+
+def _components(names: Mapping[str, Tensor]) -> list[str]:
+    """The parts of names that are no numbers, most frequent ones first; not the last."""
+    counts = Counter(part for name in names for part in set(name.split(".")[:-1]) if not part.isdigit())
+    return [part for part, _ in counts.most_common(12)]
+
+
+def names(situation: Situation) -> None:
+    """Other names altogether, paired by shapes and order."""
+    model, tensors = situation.model, situation.tensors
+    before = situation.fits()
+    smaller = min(len(tensors), len(situation.in_model))
+    suggestion = suggest_renames(model, tensors)
+    mapping = {old: new for old, new in suggestion.mapping.items() if old != new}
+    pairs = {old: new for old, new in mapping.items() if old in suggestion.why}
+    paired = len(suggestion.why)
+    moved = renumbered_families(modules_of(tensors), modules_of(situation.in_model))
+    if 2 * before >= smaller and not moved:  # most names are right, so names that both have are not doubted
+        both = tensors.keys() & situation.in_model.keys()
+        pairs = mapping = {old: new for old, new in pairs.items() if not both & {old, new}}
+        paired = before + len(pairs)
+    if 2 * paired < smaller or paired <= before:
+        return
+    renamed = {mapping.get(key, key): tensor for key, tensor in tensors.items()}
+    old, new = next(iter(pairs.items()))
+    cause = f"The names differ; by shape and order {paired} of {len(tensors)} tensors can be paired, "
+    cause += f"for instance {old} with {new}."
+    if suggestion.ambiguous:
+        in_checkpoint, in_model = suggestion.ambiguous[0]
+        cause += (
+            f" Nothing decides which of {few(in_checkpoint)} is which of {few(in_model)}, so they are left out; "
+            "if you know, write it into `names`."
+        )
+    situation.guessed, situation.ambiguous = True, bool(suggestion.ambiguous)
+    line = "state_dict = {names.get(key, key): t for key, t in state_dict.items()}"
+    if len(pairs) <= SHOWN:
+        situation.apply(cause, f"names = {mapping!r}\n{line}", renamed)
+    else:
+        found = "names = suggest_renames(model, state_dict).mapping"
+        situation.apply(cause, f"from helpers.state_dict import suggest_renames\n\n{found}\n{line}", renamed)
+
+
+def tied(situation: Situation) -> None:
+    """One tensor of the model with two names, of which the file has one."""
+    tensors = add_tied_names(situation.tensors, situation.model)
+    added = tensors.keys() - situation.tensors.keys()
+    if not added or tensors.keys() - situation.in_model.keys():  # load_matching fills both names in any case
+        return
+    situation.convert(
+        f"The model has one tensor under several names; {few(sorted(added))} {are(added)} not in the checkpoint, its "
+        "other name is. Nothing is lost.",
+        "add_tied_names",
+        tensors,
+        ", model",
+    )

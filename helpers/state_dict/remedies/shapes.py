@@ -1,0 +1,172 @@
+"""The same numbers in another shape or order, in one tensor or in several."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ...errors import StateDictError
+from ...text import few
+from ..converting import QKV_NAMES, fuse_qkv, inflate_conv, split_qkv
+from .situation import Situation
+
+
+def attention(situation: Situation) -> None:
+    """Query, key and value together on one side, apart on the other."""
+    fused_in_model = [key for key in situation.in_model if re.search(r"(in_proj_weight|\bqkv\.weight)$", key)]
+    apart = _has_qkv(situation.tensors)
+    if fused_in_model and apart and not _has_qkv(situation.in_model):
+        into = "in_proj" if fused_in_model[0].endswith("in_proj_weight") else "qkv"
+        try:
+            tensors = fuse_qkv(situation.tensors, into)
+        except StateDictError as error:
+            situation.give_up(f"Query, key and value are apart in the checkpoint, together in the model; {error}.")
+            return
+        situation.convert(
+            "Query, key and value are three layers in the checkpoint, one (q, k, v in this order) in the model.",
+            "fuse_qkv",
+            tensors,
+            f", {into!r}",
+        )
+        return
+    names = _has_qkv(situation.in_model)
+    fused = [
+        key for key in situation.tensors if re.search(r"(in_proj_weight|\b(qkv|in_proj|qkv_proj|Wqkv)\.weight)$", key)
+    ]
+    if names and fused and not apart:
+        try:
+            tensors = split_qkv(situation.tensors, names)
+        except StateDictError as error:
+            situation.give_up(f"Query, key and value are together in the checkpoint, apart in the model; {error}.")
+            return
+        situation.convert(
+            "Query, key and value are one layer (q, k, v in this order) in the checkpoint, three in the model.",
+            "split_qkv",
+            tensors,
+            f", {names!r}",
+        )
+
+
+def _has_qkv(tensors: Mapping[str, Tensor]) -> tuple[str, ...] | None:
+    """The names of query, key and value, if all three are layers in the same place."""
+    for names in QKV_NAMES:
+        for key in tensors:
+            if key.endswith(f"{names[0]}.weight") and key.split(".")[-2] == names[0]:
+                parent = key.removesuffix(f"{names[0]}.weight")
+                if all(f"{parent}{name}.weight" in tensors for name in names[1:]):
+                    return names
+    return None
+
+
+def orders(situation: Situation) -> None:
+    """Kernels as (height, width, in, out), and Linears as (in, out)."""
+    mismatched = situation.mismatched()
+    kernels = [key for key, (found, wanted) in mismatched.items() if len(found) == 4 and _oihw(found) == wanted]
+    turned = [key for key, (found, wanted) in mismatched.items() if len(found) == 2 and found[::-1] == wanted]
+    linears = [
+        key for key in situation.in_model if _module_of(situation.model, key, nn.Linear) and key.endswith("weight")
+    ]
+    if kernels:
+        cause = (
+            "Kernels are in the order (height, width, in, out), as in TensorFlow and MatConvNet. Equal sizes hide it "
+            "in other layers, so all of them must be moved."
+        )
+        square = [key for key in linears if key in situation.tensors and key not in turned]
+        if turned:
+            cause += (
+                " So must Linears, and the first one behind a flatten may count pixels before channels: compare "
+                "outputs."
+            )
+        elif square:
+            cause += " Square Linears may have to be transposed as well, which shapes cannot show: compare outputs."
+        moved = "v.permute(3, 2, 0, 1) if v.ndim == 4 else " + ("v.T if v.ndim == 2 else v" if turned else "v")
+        tensors = {key: _moved(tensor, bool(turned)) for key, tensor in situation.tensors.items()}
+        situation.apply(cause, f"state_dict = {{k: {moved} for k, v in state_dict.items()}}", tensors)
+    elif turned and all(key in linears for key in turned):
+        as_they_are = [key for key in linears if key in situation.tensors and key not in turned]
+        if any(len(set(situation.tensors[key].shape)) == 2 for key in as_they_are):
+            return  # some Linears fit as they are
+        there = [key for key in linears if key in situation.tensors]
+        situation.apply(
+            f"The weights of Linears are (in, out), as in TensorFlow, Flax and GPT-2: {few(there)}. Square ones hide "
+            "it, so all of them must be transposed.",
+            f"state_dict = {{k: v.T if k in {there!r} else v for k, v in state_dict.items()}}",
+            {key: tensor.T if key in there else tensor for key, tensor in situation.tensors.items()},
+        )
+
+
+def _moved(tensor: Tensor, matrices: bool) -> Tensor:
+    if tensor.ndim == 4:
+        return tensor.permute(3, 2, 0, 1)
+    return tensor.T if matrices and tensor.ndim == 2 else tensor
+
+
+def _oihw(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[3], shape[2], shape[0], shape[1]
+
+
+def forms(situation: Situation) -> None:
+    """The same numbers in another shape: Linear and conv, one number and none, dimensions of one."""
+    keys, with_convs = [], False
+    for key, (found, wanted) in situation.mismatched().items():
+        only_ones = [size for size in found if size != 1] == [size for size in wanted if size != 1]
+        dimensions = sorted((len(found), len(wanted)))
+        flattened = dimensions in ([2, 3], [2, 4], [2, 5]) and found[0] == wanted[0]
+        flattened = flattened and math.prod(found) == math.prod(wanted)
+        if only_ones or flattened:
+            keys.append(key)
+            with_convs = with_convs or flattened
+    if not keys:
+        return
+    shown = []
+    for key in keys:
+        there, here = _shape(situation.tensors[key]), _shape(situation.in_model[key])
+        shown.append(f"{key} {there} in the checkpoint, {here} here")
+    what = "The same numbers have another shape"
+    if with_convs:
+        what = "Fully connected layers are convs on one side and Linear on the other"
+    situation.apply(
+        f"{what}: {few(shown, 2)}.",
+        f"state_dict = dict(state_dict)\nfor key in {tuple(keys)!r}:\n"
+        "    state_dict[key] = state_dict[key].reshape(model.state_dict()[key].shape)",
+        {
+            key: tensor.reshape(situation.in_model[key].shape) if key in keys else tensor
+            for key, tensor in situation.tensors.items()
+        },
+    )
+
+
+def inflation(situation: Situation) -> None:
+    """2D kernels for 3D convs."""
+    keys = [
+        key
+        for key, (found, wanted) in situation.mismatched().items()
+        if len(found) == 4 and len(wanted) == 5 and found == wanted[:2] + wanted[3:]
+    ]
+    if not keys:
+        return
+    situation.apply(
+        f"The checkpoint is of a network in 2D, the model in 3D: {few(keys)}. Repeated over the frames and divided by "
+        "their number, kernels give for a still film what they gave for its picture.",
+        "from helpers.state_dict import inflate_conv\n\nstate_dict = dict(state_dict)\n"
+        f"for key in {tuple(keys)!r}:\n"
+        "    state_dict[key] = inflate_conv(state_dict[key], model.state_dict()[key].shape[2])",
+        {
+            key: inflate_conv(tensor, situation.in_model[key].shape[2]) if key in keys else tensor
+            for key, tensor in situation.tensors.items()
+        },
+    )
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _module_of(model: nn.Module, key: str, kind: type[nn.Module]) -> bool:
+    try:
+        return isinstance(model.get_submodule(key.rpartition(".")[0]), kind)
+    except AttributeError:
+        return False
