@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import FirstConvError
-from ..probing import leaves, run, search, why_nothing
+from ..layers import why_no_model
+from ..probing import Example, leaves, run, search, why_no_example, why_nothing
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Convs = dict[str, Conv]
 
 
-def find_first_conv(model: nn.Module, example: Tensor | None = None) -> tuple[str, Conv]:
+def find_first_conv(model: nn.Module, example: Example | None = None) -> tuple[str, Conv]:
     """The conv that meets the input before anything else with parameters does: its name, and itself.
 
     Where it stands in the list of modules does not matter. A copy of the model is run on the `meta` device, where
@@ -20,8 +23,9 @@ def find_first_conv(model: nn.Module, example: Tensor | None = None) -> tuple[st
     nothing that a model computes from its input under `no_grad` is seen.
 
     Args:
-        model: any; not yet compiled.
-        example: an input that it takes, (N, channels, ...). Without one, images of usual sizes are tried.
+        model: any; not compiled.
+        example: an input that it takes, (N, channels, ...), or a list of images (channels, ...). Without one, images of
+            usual sizes are tried.
 
     Raises:
         FirstConvError: no conv meets the input, or several do.
@@ -29,9 +33,13 @@ def find_first_conv(model: nn.Module, example: Tensor | None = None) -> tuple[st
     return find(model, example)[0]
 
 
-def find(model: nn.Module, example: Tensor | None) -> tuple[tuple[str, Conv], Exception | None]:
+def find(
+    model: nn.Module, example: Example | None, channels: Sequence[int] = (3,)
+) -> tuple[tuple[str, Conv], Exception | None]:
     """What `find_first_conv` finds, and what stopped the model behind it, if something did."""
-    found, error = met(model, example)
+    if why := why_no_model(model) or why_no_example(example):
+        raise FirstConvError(why)
+    found, error = met(model, example, channels)
     if not found:
         raise FirstConvError(f"no conv meets the input of this {type(model).__name__}{why_nothing(error, example)}")
     if len(found) > 1:
@@ -39,24 +47,26 @@ def find(model: nn.Module, example: Tensor | None) -> tuple[tuple[str, Conv], Ex
     return next(iter(found.items())), error
 
 
-def met(model: nn.Module, example: Tensor | None, channels: int = 3) -> tuple[dict[str, Conv], Exception | None]:
+def met(model: nn.Module, example: Example | None, channels: Sequence[int] = (3,)) -> tuple[Convs, Exception | None]:
     """The convs that meet the input, and what stopped the model, if something did.
 
-    Without an example, images with `channels` channels are tried, and then with as many as a conv asks for that met
-    one.
+    Without an example, images with so many `channels` are tried, and then with as many as a conv asks for that met one.
     """
 
-    def look(image: Tensor) -> tuple[dict[str, Conv], Exception | None]:
+    def look(image: Example) -> tuple[Convs, Exception | None]:
         found, error = _met(model, image)
+        if error is None or example is not None or not isinstance(image, Tensor):
+            return found, error
         asked = {conv.in_channels for conv in found.values()} - {image.shape[1]}
-        if error and asked and example is None:
-            return _met(model, image.new_zeros(2, asked.pop(), *image.shape[2:]))
+        if asked:
+            again, error = _met(model, image.new_zeros(2, asked.pop(), *image.shape[2:]))
+            found = again or found
         return found, error
 
-    return search(model, look, example, [channels])
+    return search(model, look, example, channels)
 
 
-def _met(model: nn.Module, example: Tensor) -> tuple[dict[str, Conv], Exception | None]:
+def _met(model: nn.Module, example: Example) -> tuple[Convs, Exception | None]:
     seen: list[tuple[str, tuple[Any, ...]]] = []
 
     def watch(name: str, module: nn.Module) -> None:
@@ -66,12 +76,12 @@ def _met(model: nn.Module, example: Tensor) -> tuple[dict[str, Conv], Exception 
             )
 
     done = run(model, example, watch)
-    names = [name for name, inputs in seen if _is_made_from(inputs, done.image)]
+    names = [name for name, inputs in seen if _is_made_from(inputs, done.images)]
     convs = {name: module for name, module in model.named_modules() if isinstance(module, Conv)}
     return {name: convs[name] for name in names}, done.error
 
 
-def _is_made_from(inputs: tuple[Any, ...], image: Tensor) -> bool:
-    """Whether they depend on the image and on no parameter."""
-    first, others = next(leaves(inputs), None), leaves(inputs)
-    return first is not None and all(leaf is image for leaf in others)
+def _is_made_from(inputs: tuple[Any, ...], images: list[Tensor]) -> bool:
+    """Whether they depend on the images and on no parameter."""
+    reached = {id(leaf) for leaf in leaves(inputs)}
+    return bool(reached) and reached <= {id(image) for image in images}

@@ -26,17 +26,22 @@ def fold_normalization(conv: Conv, mean: Sequence[float], std: Sequence[float], 
         inverse: let a conv take (x - mean) / std where it took x.
 
     Raises:
-        FirstConvError: not C numbers, a std that is not above 0, or a weight that is made from other tensors. The conv
-            is then as it was.
+        FirstConvError: not C finite numbers, a std that is not above 0 or so small that numbers would be lost, no conv,
+            or a weight that is made from other tensors, expanded or on `meta`. The conv is then as it was.
     """
-    if why := why_not_plain(None, conv):
-        raise FirstConvError(f"the weight of this conv {why}")
-    shift, scale = (torch.as_tensor(values, dtype=torch.float64).flatten() for values in (mean, std))
-    for what, values in (("mean", shift), ("std", scale)):
-        if len(values) != conv.in_channels:
-            raise FirstConvError(f"{what} has {len(values)} numbers, and the conv takes {conv.in_channels} channels")
+    if not isinstance(conv, Conv):
+        raise FirstConvError(f"this conv must be a Conv1d, Conv2d or Conv3d, not {type(conv).__name__}")
+    if why := why_not_plain(None, conv, "this conv") or _why_not_in_place(conv):
+        raise FirstConvError(why)
+    shift, scale = _for_each_channel("mean", mean, conv), _for_each_channel("std", std, conv)
     if not (scale > 0).all():
         raise FirstConvError(f"std must be above 0, not {scale.tolist()}")
+    precision = torch.finfo(conv.weight.dtype).eps
+    if (shift.abs() / scale > 0.25 / precision).any():
+        raise FirstConvError(
+            f"std is so small beside mean, {scale.tolist()} beside {shift.tolist()}, that rounding in "
+            f"{conv.weight.dtype} would hide what x - mean shows"
+        )
     if inverse:  # x = (z - (-mean / std)) / (1 / std)
         shift, scale = -shift / scale, 1 / scale
     weight = conv.weight.detach().cpu().double()
@@ -44,12 +49,52 @@ def fold_normalization(conv: Conv, mean: Sequence[float], std: Sequence[float], 
     # the share of each kernel in the sum, over everything but the outputs
     moved = (folded * _by_channel(shift, conv)).flatten(1).sum(1)
     bias = -moved if conv.bias is None else conv.bias.detach().cpu().double() - moved
+    _refuse_lost_numbers(weight, folded, bias, conv.weight.dtype)
     with torch.no_grad():
         conv.weight.copy_(folded)
         if conv.bias is None:
             conv.bias = nn.Parameter(bias.to(conv.weight), requires_grad=conv.weight.requires_grad)
         else:
             conv.bias.copy_(bias)
+
+
+def _for_each_channel(what: str, values: Sequence[float], conv: Conv) -> Tensor:
+    """C finite numbers in float64."""
+    try:
+        numbers = torch.as_tensor(values, dtype=torch.float64).detach().cpu().flatten()
+    except Exception as error:  # whatever it is
+        raise FirstConvError(f"{what} must be {conv.in_channels} numbers, not {values!r:.60}") from error
+    if len(numbers) != conv.in_channels:
+        raise FirstConvError(f"{what} has {len(numbers)} numbers, and the conv takes {conv.in_channels} channels")
+    if not numbers.isfinite().all():
+        raise FirstConvError(f"{what} must be finite, not {numbers.tolist()}")
+    return numbers
+
+
+def _why_not_in_place(conv: Conv) -> str | None:
+    """Why numbers cannot be written into a conv."""
+    for what, tensor in (("weight", conv.weight), ("bias", conv.bias)):
+        if tensor is None:
+            continue
+        if tensor.is_meta:
+            return f"the {what} of this conv is on `meta`, where there are no numbers to move"
+        if tensor.layout != torch.strided or tensor.is_inference():
+            return f"the {what} of this conv cannot be written in place: make it a plain parameter first"
+        if any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+            return f"the {what} of this conv is expanded, one number in several places: clone it first"
+    return None
+
+
+def _refuse_lost_numbers(weight: Tensor, folded: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
+    """Raises a FirstConvError where the new numbers are too large or too small for their type."""
+    if not weight.isfinite().all():
+        return  # it was so before
+    kept = folded.to(dtype)
+    if not kept.isfinite().all() or not bias.to(dtype).isfinite().all():
+        raise FirstConvError(f"with this mean and std the numbers of this conv are too large for {dtype}")
+    channels = range(weight.shape[1])
+    if any(weight[:, channel].any() and not kept[:, channel].any() for channel in channels):
+        raise FirstConvError(f"with this std the weights of a channel are too small for {dtype}")
 
 
 def _by_channel(values: Tensor, conv: Conv) -> Tensor:

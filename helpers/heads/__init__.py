@@ -3,7 +3,8 @@
 from ..errors import HeadError
 from .cutting import MultiHead, truncate
 from .finding import find_head, find_heads
-from .replacing import replace_head, resize_head, rows_by_name
+from .replacing import replace_head, resize_head
+from .rows import rows_by_name
 from .sharing import shared_parameters
 
 __all__ = [

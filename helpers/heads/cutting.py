@@ -9,10 +9,12 @@ from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import DualGraphModule, NodePathTracer
 
 from ..errors import HeadError
+from ..layers import why_no_model
 from ..modes import modes_kept
-from ..probing import first_line
+from ..probing import Example, first_line
 from ..random_states import random_states_kept
-from .finding import Head, find_heads
+from .choosing import outputs_of
+from .finding import Head, Outputs, all_outputs
 from .replacing import resize_head
 
 Cut = Callable[[fx.Graph, fx.Node], fx.Graph]
@@ -60,7 +62,7 @@ class MultiHead(nn.Module):
     the model behind `trunk.` and `heads.<task>.`. What `truncate` says of torch.fx holds here, too.
     """
 
-    def __init__(self, model: nn.Module, after: str, tasks: Mapping[str, int], example: Tensor | None = None) -> None:
+    def __init__(self, model: nn.Module, after: str, tasks: Mapping[str, int], example: Example | None = None) -> None:
         """
         Args:
             model: any that torch.fx can trace, with one tensor passing from the trunk to the rest.
@@ -69,17 +71,22 @@ class MultiHead(nn.Module):
             example: an input of the model, to find its head. Without one, images of usual sizes are tried.
 
         Raises:
-            HeadError: it cannot be cut there; its head is not behind the cut, or of a class of your own; or a task
-                cannot be called so.
+            HeadError: it cannot be cut there; its head is not behind the cut, or of a class of your own; it has heads
+                of different numbers of outputs; or a task cannot be called so.
         """
         super().__init__()
+        if not isinstance(tasks, Mapping) or not tasks:
+            raise HeadError(f"tasks must be a dictionary from names to numbers of classes, not {tasks!r:.60}")
+        for task in tasks:
+            if not isinstance(task, str) or not task.isidentifier() or hasattr(nn.ModuleDict, task):
+                raise HeadError(f"a task cannot be called {task!r}: it becomes part of the names of its parameters")
         trunk, rest = _parts(model, after, _up_to, _from)
-        names = [name for name in find_heads(model, example) if name in dict(rest.named_modules())]
+        found = all_outputs(model, example)
+        behind = dict(rest.named_modules())
+        names = {name: head for name, head in found.heads.items() if name in behind}
         if not names:
             raise HeadError(f"there is no head behind {after!r}")
-        for task in tasks:
-            if not task.isidentifier() or hasattr(nn.ModuleDict, task):
-                raise HeadError(f"a task cannot be called {task!r}: it becomes part of the names of its parameters")
+        outputs_of(model, Outputs(names, found.auxiliary, found.others), 1, None)  # refuses heads that differ
         self.trunk = trunk
         self.heads = nn.ModuleDict({task: copy.deepcopy(rest) for task in tasks})
         for task, num_classes in tasks.items():
@@ -102,13 +109,19 @@ class MultiHead(nn.Module):
 
 def _parts(model: nn.Module, after: str, *cuts: Cut) -> list[Part]:
     """A copy of each part of a model that one of the `cuts` keeps."""
+    if why := why_no_model(model):
+        raise HeadError(why)
+    if not isinstance(after, str):
+        raise HeadError(f"the name of a layer must be text, not {after!r:.60}")
     before = set(vars(model))
     graphs: dict[bool, list[fx.Graph]] = {}
-    with modes_kept(model), random_states_kept():
-        for training in (True, False):
-            graph, node = _traced(model, after, training)
-            graphs[training] = [cut(graph, node) for cut in cuts]
-        shared = [Part(model, *both) for both in zip(graphs[True], graphs[False], strict=True)]
+    try:
+        with modes_kept(model), random_states_kept():
+            for training in (True, False):
+                graph, node = _traced(model, after, training)
+                graphs[training] = [cut(graph, node) for cut in cuts]
+            shared = [Part(model, *both) for both in zip(graphs[True], graphs[False], strict=True)]
+    finally:
         for constant in vars(model).keys() - before:  # which fx leaves there
             delattr(model, constant)
     return [_copy_of(part, model) for part in shared]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..errors import HeadError
 
 
 def shared_parameters(a: nn.Module, b: nn.Module) -> list[tuple[str, str]]:
-    """Names of parameters and buffers of `a` and of `b` that lie in one memory: training one changes the other."""
+    """Names of parameters and buffers of `a` and of `b` that lie in one memory: training one changes the other.
+
+    Raises:
+        HeadError: one of them is no module.
+    """
+    for module in (a, b):
+        if not isinstance(module, nn.Module):
+            raise HeadError(f"shared_parameters compares two modules, not {type(module).__name__}")
     return [
         (name, other_name)
         for name, tensor in _tensors(a)
@@ -21,6 +32,8 @@ def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
 
 def _overlap(a: Tensor, b: Tensor) -> bool:
     """Whether the bytes from the first to the last number of each have some in common."""
+    if is_lazy(a) or is_lazy(b) or a.layout != torch.strided or b.layout != torch.strided:
+        return False  # they have no memory yet, or several pieces of it
     if a.device != b.device or a.is_meta or not a.numel() or not b.numel():
         return False
     (first, last), (other_first, other_last) = _bytes(a), _bytes(b)

@@ -60,7 +60,7 @@ def test_a_pointwise_conv_is_a_head_too() -> None:
             nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 5), nn.BatchNorm1d(5)),
             "'2.bias' stands between 1 and the output",
         ),
-        (nn.Sequential(nn.Conv2d(3, 4, 3)), "no Linear and no 1x1 conv makes the output of this Sequential"),
+        (nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), "no Linear and no conv makes the output of this Sequential"),
         (nn.Sequential(nn.Linear(7, 4)), r"it stopped with RuntimeError.*; give an `example`"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 1, groups=2)), "'1' has 2 groups"),
         (
@@ -247,7 +247,7 @@ def test_tasks_become_names(task) -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 3)),
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.ConvTranspose2d(8, 4, 3)),
         nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 5), nn.PReLU()),
     ],
 )
