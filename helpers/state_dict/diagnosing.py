@@ -66,9 +66,11 @@ def why_not_load(situation: Situation, report: LoadReport, found: Iterable[Findi
     understood = {key for finding in found for key in finding.keys if finding.is_known and key in report.mismatched}
     of_checkpoint = _counted(situation.tensors)
     if 2 * len([*counted, *understood]) < min(len(of_checkpoint), len(_counted(situation.in_model))):
+        is_sorted = len(of_checkpoint) > 2 and list(situation.tensors) == sorted(situation.tensors)
+        more = " Its names were sorted, so their order says nothing." if is_sorted else ""
         return (
             f"It may be another architecture: only {len(counted)} of {len(of_checkpoint)} tensors can be paired by "
-            "name, shape and order."
+            f"name, shape and order.{more}"
         )
     return None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .names import leaves, names, prefixes, tied
+from .names import leaves, leftovers, names, prefixes, tied
 from .numbers import adapters, parametrizations, plain_numbers
 from .shapes import attention, forms, inflation, orders
 from .situation import Situation
@@ -18,6 +18,7 @@ REMEDIES: tuple[Remedy, ...] = (
     prefixes,
     attention,
     names,
+    leftovers,
     parametrizations,
     orders,
     forms,

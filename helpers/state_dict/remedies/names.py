@@ -30,6 +30,7 @@ LEAVES = {  # of Keras and TensorFlow, of old Transformers, of Flax -> PyTorch's
     "mean": "running_mean",
     "var": "running_var",
 }
+PAIRS = (("gamma", "beta"), ("scale", "bias"), ("mean", "var"), ("var", "mean"))
 SHOWN = 4  # names that are written out
 WRAPPERS = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod", "module")
 
@@ -41,6 +42,9 @@ def leaves(situation: Situation) -> None:
     names = {
         old: new for old, new in LEAVES.items() if old in in_checkpoint and old not in in_model and new in in_model
     }
+    for one, other in PAIRS:  # alone they are something else, such as the scale of a layer
+        if not {one, other} <= in_checkpoint:
+            names.pop(one, None)
     if not names:
         return
     try:
@@ -191,6 +195,36 @@ def names(situation: Situation) -> None:
     else:
         found = "names = suggest_renames(model, state_dict).mapping"
         situation.apply(cause, f"from helpers.state_dict import suggest_renames\n\n{found}\n{line}", renamed)
+
+
+def leftovers(situation: Situation) -> None:
+    """Single tensors that are left on both sides, such as a class token, if their shapes and order leave no choice."""
+    if not situation.guessed:
+        return
+    missing = {key: t for key, t in situation.in_model.items() if key not in situation.tensors}
+    unexpected = {key: t for key, t in situation.tensors.items() if key not in situation.in_model}
+    shapes = [_without_ones(tensor) for tensor in missing.values()]
+    if not missing or [_without_ones(tensor) for tensor in unexpected.values()] != shapes:
+        by_shape = {_without_ones(tensor): key for key, tensor in missing.items()}
+        others = {_without_ones(tensor): key for key, tensor in unexpected.items()}
+        if len(by_shape) < len(missing) or len(others) < len(unexpected):
+            return
+        names = {key: by_shape[shape] for shape, key in others.items() if shape in by_shape}
+    else:
+        names = dict(zip(unexpected, missing, strict=True))
+    if not names:
+        return
+    old, new = next(iter(names.items()))
+    situation.apply(
+        f"By their shapes, single tensors are paired, too: {old} with {new}"
+        + (f", and {len(names) - 1} more." if len(names) > 1 else "."),
+        f"names = {names!r}\nstate_dict = {{names.get(key, key): t for key, t in state_dict.items()}}",
+        {names.get(key, key): tensor for key, tensor in situation.tensors.items()},
+    )
+
+
+def _without_ones(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(size for size in tensor.shape if size != 1)
 
 
 def tied(situation: Situation) -> None:

@@ -13,41 +13,48 @@ from ...text import few
 from ..converting import QKV_NAMES, fuse_qkv, inflate_conv, split_qkv
 from .situation import Situation
 
+IN_PROJ = r"(.*?)\.?in_proj_(weight|bias)"
+QKV = r"(.*?)\.?(?:qkv|in_proj|qkv_proj|Wqkv)\.(weight|bias)"
+
 
 def attention(situation: Situation) -> None:
-    """Query, key and value together on one side, apart on the other."""
-    fused_in_model = [key for key in situation.in_model if re.search(r"(in_proj_weight|\bqkv\.weight)$", key)]
-    apart = _has_qkv(situation.tensors)
-    if fused_in_model and apart and not _has_qkv(situation.in_model):
-        into = "in_proj" if fused_in_model[0].endswith("in_proj_weight") else "qkv"
-        try:
-            tensors = fuse_qkv(situation.tensors, into)
-        except StateDictError as error:
-            situation.give_up(f"Query, key and value are apart in the checkpoint, together in the model; {error}.")
-            return
-        situation.convert(
-            "Query, key and value are three layers in the checkpoint, one (q, k, v in this order) in the model.",
-            "fuse_qkv",
-            tensors,
-            f", {into!r}",
-        )
-        return
-    names = _has_qkv(situation.in_model)
-    fused = [
-        key for key in situation.tensors if re.search(r"(in_proj_weight|\b(qkv|in_proj|qkv_proj|Wqkv)\.weight)$", key)
-    ]
-    if names and fused and not apart:
-        try:
-            tensors = split_qkv(situation.tensors, names)
-        except StateDictError as error:
-            situation.give_up(f"Query, key and value are together in the checkpoint, apart in the model; {error}.")
-            return
-        situation.convert(
-            "Query, key and value are one layer (q, k, v in this order) in the checkpoint, three in the model.",
-            "split_qkv",
-            tensors,
-            f", {names!r}",
-        )
+    """Query, key and value together on one side, apart on the other, or together under another name."""
+    in_checkpoint, in_model = _has_qkv(situation.tensors), _has_qkv(situation.in_model)
+    fused_in_checkpoint, fused_in_model = _fused(situation.tensors), _fused(situation.in_model)
+    try:
+        if in_checkpoint and fused_in_model and not in_model:
+            situation.convert(
+                "Query, key and value are three layers in the checkpoint, one (q, k, v in this order) in the model.",
+                "fuse_qkv",
+                fuse_qkv(situation.tensors, fused_in_model),
+                f", {fused_in_model!r}",
+            )
+        elif in_model and fused_in_checkpoint and not in_checkpoint:
+            situation.convert(
+                "Query, key and value are one layer (q, k, v in this order) in the checkpoint, three in the model.",
+                "split_qkv",
+                split_qkv(situation.tensors, in_model),
+                f", {in_model!r}",
+            )
+        elif fused_in_checkpoint and fused_in_model and fused_in_checkpoint != fused_in_model:
+            tensors = fuse_qkv(split_qkv(situation.tensors), fused_in_model)
+            situation.apply(
+                "Query, key and value are one layer on both sides, under another name.",
+                "from helpers.state_dict import fuse_qkv, split_qkv\n\n"
+                f"state_dict = fuse_qkv(split_qkv(state_dict), {fused_in_model!r})",
+                tensors,
+            )
+    except StateDictError as error:
+        situation.give_up(f"Query, key and value are put together in another way on the two sides: {error}.")
+
+
+def _fused(tensors: Mapping[str, Tensor]) -> str | None:
+    """How query, key and value are put together, as `fuse_qkv` calls it; None if they are not."""
+    if any(re.fullmatch(IN_PROJ, key) for key in tensors):
+        return "in_proj"
+    if any(re.fullmatch(QKV, key) for key in tensors):
+        return "qkv"
+    return None
 
 
 def _has_qkv(tensors: Mapping[str, Tensor]) -> tuple[str, ...] | None:

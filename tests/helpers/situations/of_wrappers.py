@@ -1,9 +1,11 @@
 """What stands around the weights, or in their names."""
 
+import re
+
 import torch
 from situations import Situation, situation, tensors
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import VisionTransformer, resnet18
 
 GITHUB = "https://github.com/"
 
@@ -273,3 +275,57 @@ def mmcv_calls_the_nest_state_dict_and_the_network_backbone() -> Situation:
         "state_dict": prefixed("backbone.", checkpoint) | {"head.fc.weight": torch.ones(7, 512)},
     }
     return Situation(resnet18(), given, says=["'backbone.'"], holds=tensors(checkpoint))
+
+
+TIMM = (  # by hand: torchvision's names of a ViT -> timm's
+    (r"^class_token$", "cls_token"),
+    (r"^conv_proj\.", "patch_embed.proj."),
+    (r"^encoder\.pos_embedding$", "pos_embed"),
+    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
+    (r"\.ln_1\.", ".norm1."),
+    (r"\.self_attention\.in_proj_", ".attn.qkv."),
+    (r"\.self_attention\.out_proj\.", ".attn.proj."),
+    (r"\.ln_2\.", ".norm2."),
+    (r"\.mlp\.0\.", ".mlp.fc1."),
+    (r"\.mlp\.3\.", ".mlp.fc2."),
+    (r"^encoder\.ln\.", "norm."),
+    (r"^heads\.head\.", "head."),
+)
+
+
+def as_in_timm(name: str) -> str:
+    for pattern, replacement in TIMM:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def small_vit(classes: int = 5) -> nn.Module:
+    return VisionTransformer(32, 8, 2, 2, 16, 24, num_classes=classes)
+
+
+@situation()
+def timm_calls_the_parts_of_a_vit_otherwise() -> Situation:
+    right = tensors(small_vit())
+    given = {as_in_timm(key): tensor for key, tensor in right.items()}
+    return Situation(
+        small_vit(), given, says=["query, key", "cls_token.*class_token"], holds=right, never=["architecture"]
+    )
+
+
+@situation()
+def torchvision_for_a_model_of_timm() -> Situation:
+    """The other way round; a module with the names of timm stands for the model."""
+    right = {as_in_timm(key): tensor for key, tensor in tensors(small_vit()).items()}
+    model = nn.Module()
+    for key, tensor in right.items():
+        *parents, leaf = key.split(".")
+        place = model
+        for parent in parents:
+            if parent not in dict(place.named_children()):
+                place.add_module(parent, nn.Module())
+            place = place.get_submodule(parent)
+        place.register_parameter(leaf, nn.Parameter(torch.randn_like(tensor)))
+    given = {}
+    for key in tensors(small_vit()):
+        given[key] = right[as_in_timm(key)]
+    return Situation(model, given, says=["query, key", "class_token.*cls_token"], holds=right, never=["architecture"])
