@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
@@ -15,14 +14,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import StateDictError
-from ..file_kinds import LEGACY, MATLAB_5, MATLAB_73, SAFETENSORS, UNKNOWN, ZIP, kind_of
+from ..file_kinds import FOLDER, INDEX, LEGACY, MATLAB_5, MATLAB_73, SAFETENSORS, ZIP, kind_of
 from ..matconvnet import MatConvNetError, load_matconvnet
 from ..text import few
+from .nests import describe, open_nest
+from .shards import WEIGHTS, index_in, only_file_in, read_index, refuse_what_the_index_does_not_say
+from .stand_ins import blocked_name, is_attack, load_with_stand_ins
 
-NESTS = ("state_dict", "model_state_dict", "model", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
-READ = (ZIP, LEGACY, SAFETENSORS, MATLAB_5, MATLAB_73, UNKNOWN)  # kinds of files that are tried
+READ = (ZIP, LEGACY, SAFETENSORS, MATLAB_5, MATLAB_73, INDEX, FOLDER)  # kinds of files that are tried
 
 
 class StateDict(OrderedDict[str, Tensor]):
@@ -46,33 +47,61 @@ class StateDict(OrderedDict[str, Tensor]):
         return "\n".join([*lines, *self.notes])
 
 
-def read_state_dict(path: str | Path, *, verify: bool = True, prefixes: Collection[str] = PREFIXES) -> StateDict:
+def read_state_dict(
+    path: str | Path,
+    *,
+    verify: bool = True,
+    prefixes: Collection[str] = PREFIXES,
+    key: str | None = None,
+    stand_ins: bool = False,
+) -> StateDict:
     """The tensors of a checkpoint by name, on the CPU.
 
-    Takes what `torch.save` writes, as a zip file (memory-mapped) or in the legacy format, `.safetensors`, and
-    MatConvNet's `.mat`; which it is shows in the file, not in its name. A state_dict that is nested under one of
-    `NESTS` is unwrapped; `PREFIXES` that all keys share are stripped. Nothing in the file is executed.
+    Takes what `torch.save` writes, as a zip file (memory-mapped) or in the legacy format, `.safetensors`, MatConvNet's
+    `.mat`, and a folder or an index (`*.index.json`) of several such files; which it is shows in the file, not in its
+    name. A state_dict that is nested is unwrapped; `PREFIXES` that all keys share are stripped. Nothing in the file is
+    executed.
 
     As long as what is returned is in use, the file must not be overwritten, not even by saving to it: save under
     another name, and rename.
 
     Args:
-        path: the file.
+        path: the file, or a folder that holds one checkpoint.
         verify: compare the checksums of a zip file, which `torch.load` does not do. It reads all of it. The legacy
             format and safetensors have none.
         prefixes: which to strip.
+        key: under which name the tensors lie; "a.b" is b in a. Without it, one of `NESTS` is taken, or the only one.
+        stand_ins: read a file that also holds objects of other classes: inert stand-ins take their place, and the
+            tensors of whole models are found. The notes say what they stand for.
 
     Raises:
         FileNotFoundError: there is no such file.
-        StateDictError: it is damaged, no checkpoint, or holds more than tensors; says what to do.
+        StateDictError: it is damaged, no checkpoint, or holds more than tensors; nothing lies under `key`; says what
+            to do.
     """
     path = Path(path)
     kind = _readable_kind(path)
+    if kind == FOLDER:
+        path = index_in(path) or only_file_in(path)
+        kind = _readable_kind(path)
+    if kind == INDEX:
+        return _unwrapped(_read_shards(path, verify), path, prefixes, key)
     if kind in (MATLAB_5, MATLAB_73):
-        return StateDict(_read_matconvnet(path), path)
+        return _unwrapped(_read_matconvnet(path), path, prefixes, key)
     if kind == SAFETENSORS:
-        return _unwrapped(_read_safetensors(path), path, prefixes)
-    return _unwrapped(load_safely(path, verify=verify), path, prefixes)
+        return _unwrapped(_read_safetensors(path), path, prefixes, key)
+    if not stand_ins:
+        return _unwrapped(load_safely(path, verify=verify), path, prefixes, key)
+    try:
+        found, names = load_with_stand_ins(lambda: _torch_load(path, _is_mapped(path, kind, verify)))
+    except StateDictError:
+        raise
+    except Exception as error:
+        raise StateDictError(f"{path.name} {_why(error)}") from error
+    result = _unwrapped(found, path, prefixes, key)
+    if names:
+        result.notes = (*result.notes, f"stand-ins took the place of {few(names, 5)}")
+    return result
 
 
 def load_safely(path: str | Path, *, verify: bool = True) -> object:
@@ -87,9 +116,12 @@ def load_safely(path: str | Path, *, verify: bool = True) -> object:
         StateDictError: it is damaged, not what `torch.save` writes, or more than tensors, numbers and strings.
     """
     path = Path(path)
-    if _readable_kind(path) == ZIP:
-        return _read_zip(path, verify)
-    return _load(path, mmap=False)  # the legacy format
+    kind = _readable_kind(path)
+    mmap = _is_mapped(path, kind, verify)
+    try:
+        return _torch_load(path, mmap)
+    except Exception as error:  # a damaged pickle fails in any way it likes
+        raise StateDictError(f"{path.name} {_why(error)}") from error
 
 
 def _readable_kind(path: Path) -> str:
@@ -113,11 +145,38 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
         raise StateDictError(f"{path.name} is a damaged safetensors file ({error}): fetch it again") from error
 
 
-def _read_zip(path: Path, verify: bool) -> object:
+def _read_shards(index: Path, verify: bool) -> Mapping[str, Tensor]:
+    """All tensors that the index lists, from the files in its folder; each mapped as if it were alone."""
+    tensors: dict[str, Tensor] = {}
+    for shard, listed in read_index(index).items():
+        kind = _readable_kind(shard)
+        if kind not in WEIGHTS:
+            raise StateDictError(f"{shard.name} is no file with weights, but {kind_of(shard).what}")
+        found = _read_safetensors(shard) if kind == SAFETENSORS else load_safely(shard, verify=verify)
+        if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+            raise StateDictError(f"{shard.name} holds more than tensors by name, as a shard should")
+        refuse_what_the_index_does_not_say(index, shard, listed, list(found))
+        tensors.update(found)
+    return tensors
+
+
+def _is_mapped(path: Path, kind: str, verify: bool) -> bool:
+    """Whether PyTorch may map the file: a zip file, whose records are not compressed. It is looked at first.
+
+    Raises:
+        StateDictError: it is damaged, not what `torch.save` writes, or a bomb.
+    """
+    if kind != ZIP:
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {name.rpartition("/")[2] for name in archive.namelist()}
+            records = archive.infolist()
+            unpacked = sum(record.file_size for record in records)
+            if unpacked > _room(path):
+                raise StateDictError(f"{path.name} has {path.stat().st_size:,} bytes and unpacks to {unpacked:,}")
             damaged = archive.testzip() if verify else None
+    except StateDictError:
+        raise
     except Exception as error:  # zipfile and zlib have many ways to meet a damaged byte
         raise StateDictError(f"{path.name} is a damaged zip file ({error}): fetch it again") from error
     if damaged:
@@ -125,61 +184,83 @@ def _read_zip(path: Path, verify: bool) -> object:
             f"{path.name} is damaged: the checksum of {damaged} does not hold; fetch it again (or, if it was "
             "saved with checksums switched off, read it with verify=False)"
         )
+    _refuse_other_zips(path, {record.filename.rpartition("/")[2] for record in records})
+    return all(record.compress_type == zipfile.ZIP_STORED for record in records)
+
+
+def _refuse_other_zips(path: Path, names: set[str]) -> None:
     if "constants.pkl" in names:
         raise StateDictError(
             f"{path.name} is a TorchScript program: torch.jit.load(path).state_dict() gives its tensors"
         )
-    if "data.pkl" not in names:
-        raise StateDictError(
-            f"{path.name} is a zip file, but not one that torch.save wrote: it holds {few(sorted(names), 5)}"
-        )
-    return _load(path, mmap=True)
+    if "data.pkl" in names:
+        return
+    what = f"it holds {few(sorted(names), 5)}"
+    if any(name.endswith(".npy") for name in names):
+        what = "it holds arrays of numpy: read them with numpy.load(path), and give them to torch.from_numpy"
+    elif "model.weights.h5" in names:
+        what = "it is a model of Keras: save_weights there, or read model.weights.h5 in it with h5py"
+    elif "archive_format" in names:
+        what = "it is a program of torch.export: torch.export.load(path).state_dict gives its tensors"
+    raise StateDictError(f"{path.name} is a zip file, but not one that torch.save wrote: {what}")
 
 
-def _load(path: Path, mmap: bool) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # a damaged pickle fails in any way it likes
-        raise StateDictError(f"{path.name} {_why(error)}") from error
+def _torch_load(path: Path, mmap: bool) -> object:
+    if path.suffix == ".safetensors":  # by this name torch.load takes a file for what it is not
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def _why(error: Exception) -> str:
-    found = re.search(r"GLOBAL ([\w.]+\w)", str(error))
-    if found and "blocked" in str(error):
-        return f"asks to call {found[1]}, which no honest checkpoint does: it is an attack, delete it"
-    if found:
+    name = blocked_name(error)
+    if name and is_attack(name):
+        return f"asks for {name}, which no weights need: it is an attack, delete it"
+    if name:
         return (
-            f"holds more than tensors: an object of {found[1]}, and to create it is to run code that the file names. "
-            "If you trust whoever wrote it, torch.load(path, weights_only=False) where that class is installed, and "
-            "save the state_dict() of what you get"
+            f"holds more than tensors: an object of {name}, and to create it would be to run code. "
+            "read_state_dict(path, stand_ins=True) reads its tensors without it"
         )
-    first_line = (str(error).splitlines() or [""])[0]
+    if "torch.distributed.tensor" in str(error):
+        return "holds DTensors, parts of tensors of several processes: import torch.distributed.tensor, then read it"
+    if isinstance(error, RecursionError):
+        return "holds too many things in one another: no weights are nested so deep"
+    if "Only persistent_load of storage" in str(error):
+        return (
+            "is a whole model in PyTorch's older format, which only its own classes can read: load it where they are, "
+            "and save its state_dict()"
+        )
+    said = str(error).rpartition("WeightsUnpickler error:")[2].strip()  # without advice to read it unsafely
+    first_line = (said.splitlines() or [""])[0].split(" Please ")[0][:200]
     return f"is no checkpoint that torch.save wrote, or it is damaged ({type(error).__name__}: {first_line})"
 
 
-def _unwrapped(found: object, path: Path, prefixes: Collection[str]) -> StateDict:
+def _unwrapped(found: object, path: Path, prefixes: Collection[str], key: str | None) -> StateDict:
     """The tensors in what was loaded, with the nests and prefixes around them taken off."""
-    notes = []
-    while isinstance(found, Mapping) and (nest := find_nest(found)):
-        name, inner = nest
-        beside = ", ".join(str(key) for key in found if key != name)
-        notes.append(f"unwrapped {name!r}" + (f"; beside it: {beside}" if beside else ""))
-        found = inner
-    if not isinstance(found, Mapping):
-        raise StateDictError(f"{path.name} holds a {type(found).__name__}, not tensors by name")
-    tensors = {str(key): value.detach() for key, value in found.items() if isinstance(value, Tensor)}
+    nest = open_nest(found, path.name, key)
+    notes = list(nest.notes)
+    tensors: dict[str, Tensor] = {}
+    others = []
+    for name, value in nest.content.items():
+        if not isinstance(value, Tensor):
+            others.append(str(name))
+        elif str(name) in tensors:
+            raise StateDictError(f"{path.name} has {name!r} twice, as a number and as text: one would be lost")
+        else:
+            tensors[str(name)] = value.detach()
     if not tensors:
-        there = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(found.items())[:8]) or "nothing"
-        raise StateDictError(f"{path.name} has no tensors by name; it holds {there}")
-    if others := [str(key) for key, value in found.items() if not isinstance(value, Tensor)]:
-        notes.append(f"left out, for they are no tensors: {', '.join(others)}")
+        raise StateDictError(f"{path.name} has no tensors by name; {describe(nest.content)}")
+    if others:
+        notes.append(f"left out, for they are no tensors: {few(others, 8)}")
+    if nest.loose:
+        notes.append(f"names were made from numbers: {few(nest.loose)}")
     _refuse_bombs(tensors, path)
-    metadata = getattr(found, "_metadata", None)
+    metadata = getattr(nest.content, "_metadata", None)
     while prefix := next((prefix for prefix in prefixes if shared_by_all(prefix, tensors)), None):
         notes.append(f"stripped {prefix!r} from every name")
-        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
         metadata = {
-            (f"{key}.").removeprefix(prefix).removesuffix("."): version for key, version in (metadata or {}).items()
+            (f"{name}.").removeprefix(prefix).removesuffix("."): version for name, version in (metadata or {}).items()
         }
     result = StateDict(tensors, path)
     result.notes = tuple(notes)
@@ -193,21 +274,14 @@ def shared_by_all(prefix: str, names: Iterable[str]) -> bool:
     return all(name.startswith(prefix) for name in names)
 
 
-def find_nest(found: Mapping[Any, Any]) -> tuple[str, Mapping[Any, Any]] | None:
-    """(the key under which the state_dict lies, what lies there), if it is nested.
-
-    A nest with tensors goes before one without.
-    """
-    nests = [(key, found[key]) for key in NESTS if isinstance(found.get(key), Mapping)]
-    return next(((key, inner) for key, inner in nests if _has_tensors(inner)), next(iter(nests), None))
-
-
-def _has_tensors(value: object) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, Mapping) and any(map(_has_tensors, value.values())))
+def _room(path: Path) -> int:
+    """How many bytes an honest file of this size asks for at most; that of an index counts its shards."""
+    files = read_index(path) if path.name.endswith(".index.json") else [path]
+    return 100 * sum(file.stat().st_size for file in files) + 2**20
 
 
 def _refuse_bombs(tensors: Mapping[str, Tensor], path: Path) -> None:
     """A small file can describe a view of terabytes."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    if size > 100 * path.stat().st_size + 2**20:
+    if size > _room(path):
         raise StateDictError(f"{path.name} has {path.stat().st_size:,} bytes and asks for {size:,} of memory")

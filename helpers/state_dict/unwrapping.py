@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..text import few
 from .fitting import best_fit
 from .matching import EXTRA_STATE, tensors_of
-from .reading import NESTS
+from .nests import NESTS
 
 DEPTH = 8  # nests within nests that are looked into
 WITHOUT_OTHERS = "state_dict = {{key: t for key, t in state_dict.items() if {condition}}}"

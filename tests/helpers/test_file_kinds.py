@@ -1,8 +1,14 @@
 """What a file is shows in its first bytes, on files that the libraries themselves have written."""
 
+import bz2
 import gzip
+import json
+import lzma
+import os
 import pickle
+import tarfile
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import safetensors.torch
@@ -11,6 +17,12 @@ import torch
 
 from helpers import file_kinds
 from helpers.file_kinds import kind_of
+
+
+def add_to_tar(path) -> None:
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("pickle"))
+
 
 TENSORS = {"w": torch.ones(2, 3)}
 WRITERS = {
@@ -25,6 +37,24 @@ WRITERS = {
     "gzip": lambda path: path.write_bytes(gzip.compress(b"words")),
     "web page": lambda path: path.write_text("\n  <!DOCTYPE html><html>404</html>"),
     "Git LFS pointer": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
+    "bzip2": lambda path: path.write_bytes(bz2.compress(b"words")),
+    "xz": lambda path: path.write_bytes(lzma.compress(b"words")),
+    "zstd": lambda path: path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(20)),
+    "7z": lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(20)),
+    "rar": lambda path: path.write_bytes(b"Rar!\x1a\x07" + bytes(20)),
+    "tar": lambda path: add_to_tar(path),
+    "GGUF": lambda path: path.write_bytes(b"GGUF\x03" + bytes(30)),
+    "ONNX": lambda path: path.write_bytes(b"\x08\x08\x12\x07pytorch" + bytes(30)),
+    "TFLite": lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(30)),
+    "ExecuTorch": lambda path: path.write_bytes(b"\x1c\0\0\0ET12" + bytes(30)),
+    "msgpack": lambda path: path.write_bytes(b"\x81\xa6params\x81\xa5Dense" + bytes(30)),
+    "TensorFlow.js": lambda path: path.write_text(json.dumps({"format": "layers-model", "weightsManifest": []})),
+    "index of shards": lambda path: path.write_text(json.dumps({"metadata": {}, "weight_map": {"w": "a"}})),
+    "JSON": lambda path: path.write_text('[{"lr": 0.1}]'),
+    "picture": lambda path: plt.imsave(path, np.zeros((4, 5)), format="png"),
+    "PDF": lambda path: path.write_bytes(b"%PDF-1.7\n"),
+    "folder": lambda path: path.mkdir(),
+    "special": lambda path: os.mkfifo(path),
     "empty": lambda path: path.write_bytes(b""),
     "unknown": lambda path: path.write_text("layers: conv1\n"),
 }
@@ -41,8 +71,9 @@ def test_a_file_is_what_it_begins_like_whatever_it_is_called(tmp_path, name) -> 
 
 
 def test_every_kind_is_among_them() -> None:
-    named = {kind.name for kind in file_kinds.BEGINNINGS.values()}
-    assert named | {"empty", "MATLAB", "safetensors", "unknown"} == set(WRITERS)
+    kinds = [kind for kind in vars(file_kinds).values() if isinstance(kind, file_kinds.FileKind)]
+    kinds += [*file_kinds.BEGINNINGS.values(), *file_kinds.MARKS.values()]
+    assert {kind.name for kind in kinds} | {"MATLAB", "safetensors", "unknown"} == set(WRITERS)
 
 
 def test_an_unknown_one_says_how_it_begins(tmp_path) -> None:
