@@ -1,10 +1,7 @@
-"""`suggest_renames` and `explain`, and both from the shell."""
+"""`suggest_renames` and `explain`."""
 
 import random
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,9 +10,7 @@ from every_model import NAMES, case
 from torch import nn
 
 from helpers.state_dict import LoadReport, StateDictError, explain, load_matching, match_keys, suggest_renames
-from helpers.state_dict.__main__ import main
 from helpers.state_dict.renames import NUMBERED, ONLY_ONE, ORDER, PREFIX, SAME_NAME
-from workbook.data import DATA
 from workbook.networks import resnet18, vgg16
 
 
@@ -270,48 +265,6 @@ def test_another_architecture_is_called_so() -> None:
     assert explanation.causes[-1].startswith("It may be another architecture: only ")
     assert explanation.fix == ""
     assert explain(vgg16(), {"epoch": 3}).causes == ("There are no tensors in it.",)
-
-
-@pytest.fixture
-def shell(capsys) -> Callable[..., tuple[int, str, str]]:
-    """The command with these arguments -> its status, what it printed, and its errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = main(list(arguments))
-        return status, *capsys.readouterr()
-
-    return run
-
-
-def test_the_shell_shows_a_checkpoint_and_explains_it(shell) -> None:
-    status, said, _ = shell(str(DATA / "vgg16_thin.pth"))
-    assert status == 0
-    assert said.startswith(
-        "32 tensors, 1,120,474 numbers, from vgg16_thin.pth\n  features.0.weight    (16, 3, 3, 3)  float32"
-    )
-    status, said, _ = shell(str(DATA / "vgg16_thin.pth"), "vgg16")
-    assert status == 0
-    assert "- Another width: most layers of the model have 4 times as many channels" in said
-
-
-def test_the_shell_says_what_is_wrong(shell, tmp_path) -> None:
-    assert shell()[0] == 2
-    assert shell("--help")[0] == 2
-    (tmp_path / "a.pth").write_bytes(b"")
-    assert shell(str(tmp_path / "a.pth")) == (
-        1,
-        "",
-        "a.pth is an empty file: the download or the copy went wrong, fetch it again\n",
-    )
-    assert shell(str(DATA / "vgg16_thin.pth"), "vgg61")[0] == 1
-    assert shell("nowhere.pth")[0] == 1
-
-
-def test_python_runs_the_command() -> None:
-    command = [sys.executable, "-m", "helpers.state_dict"]
-    done = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("What is in a checkpoint, and why it does not load")
 
 
 def test_sorted_names_take_order_its_weight() -> None:
