@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -29,12 +30,13 @@ def replacing(path: str | Path, error: type[WeightsError] = WeightsError) -> Ite
 
     Raises:
         FileNotFoundError: there is no such folder.
-        WeightsError: it is a folder or a special file such as a device; or it cannot be written, because the disk is
-            full for instance: what was there before still is.
+        WeightsError: it is no path, a folder or a special file such as a device; or it cannot be written, because the
+            disk is full, the folder is read-only or the name too long, for instance: what was there before still is.
     """
     target = target_of(path, error)
     try:
         clear_stale(target)
+        _leave_memory(target)
         with temporary(target) as place:
             yield place
             flush_to_disk(place)
@@ -44,23 +46,41 @@ def replacing(path: str | Path, error: type[WeightsError] = WeightsError) -> Ite
         reason = next((cause for cause in (problem, problem.__context__) if isinstance(cause, OSError)), None)
         if reason is None:
             raise
-        raise error(
-            f"{target.name} cannot be written ({reason}); what was there before still is. See to it that there is room "
-            f"in {target.parent} and that you may write there, or choose another folder"
-        ) from problem
+        raise error(_why_not_written(target, reason)) from problem
 
 
 def target_of(path: str | Path, error: type[WeightsError] = WeightsError) -> Path:
     """The file that is to be replaced; raises what `replacing` raises if it cannot be."""
-    path = Path(path)
-    target = path.resolve() if path.is_symlink() else path
-    if target.is_dir():
-        raise error(f"{str(path)!r} is a folder: name a file in it")
-    if target.exists() and not target.is_file():
-        raise error(f"{path} is no regular file, but a device, pipe or socket: name another file")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(target.parent)!r} for {target.name}: make it first")
+    if not isinstance(path, (str, Path)) or str(path) == "" or "\0" in str(path):
+        raise error(f"{path!r} names no file: give a path as text or as a pathlib.Path")
+    target = Path(path)
+    try:
+        if target.is_symlink():
+            target = target.resolve()
+        if target.is_dir():
+            raise error(f"{str(path)!r} is a folder: name a file in it")
+        if target.exists() and not target.is_file():
+            raise error(f"{path} is no regular file, but a device, pipe or socket: name another file")
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {str(target.parent)!r} for {target.name}: make it first")
+    except FileNotFoundError:
+        raise
+    except (OSError, RuntimeError) as problem:  # a name that is too long, a folder that is closed, a circle of links
+        raise error(_why_not_written(target, problem)) from problem
     return target
+
+
+def _why_not_written(target: Path, problem: Exception) -> str:
+    said = f"{target.name} cannot be written ({problem}); what was there before still is. "
+    if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
+        size = len(os.fsencode(target.name))
+        return said + (
+            f"The name has {size} bytes, and while the file is written it gets some more; choose a shorter name in "
+            f"{target.parent}"
+        )
+    return (
+        said + f"See to it that there is room in {target.parent} and that you may write there, or choose another folder"
+    )
 
 
 @contextlib.contextmanager
@@ -82,7 +102,15 @@ def flush_to_disk(place: Path) -> None:
     """Wait until all of a file is on the disk, and not only in the memory of the operating system."""
     with place.open("r+b") as file:
         os.fsync(file.fileno())
-        if hasattr(os, "posix_fadvise"):  # nobody reads it soon; its memory is for the next one to use again
+
+
+def _leave_memory(path: Path) -> None:
+    """Let the system use the memory in which it keeps a file for what is written next; on the disk the file stays.
+
+    Otherwise that memory is free only when the file is replaced, after the new one has been written into other.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 

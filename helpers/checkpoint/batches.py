@@ -33,9 +33,14 @@ class ResumableBatches:
 
     Args:
         loader: any DataLoader.
+
+    Raises:
+        CheckpointError: it cannot be run through again, as a generator.
     """
 
     def __init__(self, loader: DataLoader) -> None:
+        if not hasattr(loader, "__iter__") or hasattr(loader, "__next__") or isinstance(loader, (str, bytes, dict)):
+            raise CheckpointError(f"the loader is a {type(loader).__name__}, which gives no epochs: give a DataLoader")
         self.loader = loader
         self._epoch: object | None = None  # the loop that is running
         self._position = 0  # batches that it has got

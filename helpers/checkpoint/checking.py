@@ -8,21 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from ..errors import CheckpointError
 from ..state_dict import StateDictError
 from ..state_dict.reading import load_safely
 from ..text import few
-from .content import FIELDS, FORMAT, VERSION, parameters_of
+from .content import FIELDS, FORMAT, VERSION
 
 Content = dict[str, Any]
-
-# states of torch's optimizers that have a number for each number of the parameter
-LIKE_PARAMETER = {
-    *("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "grad_avg"),
-    *("acc_delta", "sum", "ax", "prev"),
-}
 
 
 def read(path: Path, verify: bool = True) -> Content:
@@ -36,6 +30,10 @@ def read(path: Path, verify: bool = True) -> Content:
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, or not what `save_checkpoint` writes.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{str(path)!r} is a folder: name the file in it")
+    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+        raise CheckpointError(f"{path} is no regular file, but a device, pipe or socket: name another file")
     try:
         found = load_safely(path, verify=verify)
     except StateDictError as error:
@@ -96,6 +94,18 @@ def _check_tensor(in_file: object, in_model: Tensor, what: str, advice: str) -> 
         )
     if in_model.is_meta:
         raise CheckpointError(f"{what} has no place: the model is on the meta device; call model.to_empty before")
+    if is_traceable_wrapper_subclass(in_file) or is_traceable_wrapper_subclass(in_model):
+        kind = type(in_model if is_traceable_wrapper_subclass(in_model) else in_file).__name__
+        raise CheckpointError(
+            f"{what} meets a {kind}, of which only a part lies in this process; load before the model is wrapped or "
+            "distributed, and save what full_tensor() gives"
+        )
+    if in_model.layout == torch.strided and any(
+        stride == 0 and size > 1 for size, stride in zip(in_model.shape, in_model.stride(), strict=True)
+    ):
+        raise CheckpointError(
+            f"{what} has no place: the model's is expanded, several numbers in one place; put a clone() of it there"
+        )
 
 
 def _check_tied(in_file: Mapping[str, Any], in_model: Mapping[str, Any], file: str) -> None:
@@ -108,66 +118,12 @@ def _check_tied(in_file: Mapping[str, Any], in_model: Mapping[str, Any], file: s
                 raise CheckpointError(f"{other!r} and {name!r} are tied in the model, and differ in {file}; untie them")
 
 
-def check_saved_optimizer(content: Content, optimizer: Optimizer, model: nn.Module, file: str) -> None:
-    """See to it that it is the same kind of optimizer, for the same parameters in the same groups and order.
+def check_class(saved: Content | None, given: object, what: str, file: str) -> None:
+    """See to it that an optimizer or a scheduler is of the class of the one in the file.
 
     Raises:
-        CheckpointError: it is not, or a state has another shape than its parameter.
+        CheckpointError: it is not, or there is none.
     """
-    saved = content["optimizer"]
-    _check_class(saved, optimizer, "optimizer", file)
-    in_file, here = saved["parameters"], parameters_of(optimizer, model)
-    way_out = "make the optimizer as before, with the same layers frozen if it takes only what has requires_grad"
-    if len(in_file) != len(here):
-        raise CheckpointError(
-            f"{file} has an optimizer with {len(in_file)} groups, this one has {len(here)}; {way_out}"
-        )
-    for number, (saved_group, group) in enumerate(zip(in_file, here, strict=True)):
-        if len(saved_group) != len(group):
-            raise CheckpointError(
-                f"group {number} of the optimizer has {len(saved_group)} parameters in {file} and {len(group)} here; "
-                f"{way_out}"
-            )
-        for (saved_name, saved_shape), (name, shape) in zip(saved_group, group, strict=True):
-            if saved_name != name or tuple(saved_shape) != shape:
-                raise CheckpointError(
-                    f"group {number} of the optimizer has {saved_name!r} {tuple(saved_shape)} in {file} where this one "
-                    f"has {name!r} {shape}; {way_out}"
-                )
-    _check_states(saved["state"], [shape for group in here for _, shape in group], file)
-
-
-def _check_states(state: Content, shapes: list[tuple[int, ...]], file: str) -> None:
-    numbers = [number for group in state["param_groups"] for number in group["params"]]
-    if sorted(numbers) != list(range(len(shapes))):
-        raise CheckpointError(f"the groups of the optimizer in {file} do not number {len(shapes)} parameters")
-    for number, values in state["state"].items():
-        if number not in range(len(shapes)):
-            raise CheckpointError(f"{file} has a state for parameter {number}, and the optimizer {len(shapes)}")
-        for key, value in values.items():
-            if key in LIKE_PARAMETER and isinstance(value, Tensor) and tuple(value.shape) != shapes[number]:
-                raise CheckpointError(
-                    f"{key} of parameter {number} has shape {tuple(value.shape)} in {file}, and the parameter "
-                    f"{shapes[number]}: it was changed after it was saved"
-                )
-
-
-def check_scheduler(content: Content, scheduler: Any, file: str) -> None:
-    """See to it that it is the same kind of scheduler, for as many groups.
-
-    Raises:
-        CheckpointError: it is not.
-    """
-    saved = content["scheduler"]
-    _check_class(saved, scheduler, "scheduler", file)
-    in_file, here = saved["state"].get("base_lrs"), getattr(scheduler, "base_lrs", None)
-    if in_file is not None and here is not None and len(in_file) != len(here):
-        raise CheckpointError(
-            f"the scheduler has {len(in_file)} groups in {file} and {len(here)} here; make it as before"
-        )
-
-
-def _check_class(saved: Content | None, given: object, what: str, file: str) -> None:
     kind = type(given).__name__
     if saved is None:
         raise CheckpointError(f"{file} has no {what}; load it without one, and the {kind} begins anew")

@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 
 from ..errors import CheckpointError
 from ..modes import names_in_eval
+from ..state_dict.kinds import why_no_plain_numbers
+from .batches import ResumableBatches
 
 FORMAT = "pretrained-weights-workbook checkpoint"
 VERSION = 1
@@ -37,6 +39,24 @@ LEAVES = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.
 TENSORS = (Tensor, nn.Parameter)
 SEQUENCES = (list, tuple, set)
 MAPPINGS = (dict, OrderedDict, Counter)
+
+
+def check_parts(model: object, optimizer: object, scheduler: object, batches: object, generator: object) -> None:
+    """See to it that all parts of a training are of their kind; None stands for a part that there is not.
+
+    Raises:
+        CheckpointError: one is not.
+    """
+    if not isinstance(model, nn.Module):
+        raise CheckpointError(f"model is a {type(model).__name__}: give a torch.nn.Module")
+    for what, part, wanted, fits in (
+        ("optimizer", optimizer, "a torch optimizer", hasattr(optimizer, "param_groups")),
+        ("scheduler", scheduler, "something with a state_dict", hasattr(scheduler, "state_dict")),
+        ("batches", batches, "ResumableBatches(loader)", isinstance(batches, ResumableBatches)),
+        ("generator", generator, "a torch.Generator", isinstance(generator, torch.Generator)),
+    ):
+        if part is not None and not fits:
+            raise CheckpointError(f"{what} is a {type(part).__name__}: give {wanted}")
 
 
 def of_model(model: nn.Module) -> dict[str, Any]:
@@ -111,7 +131,7 @@ def _instead(value: object) -> str:
     if isinstance(value, nn.Module) or hasattr(value, "state_dict"):
         return "its state_dict()"
     if isinstance(value, Tensor):
-        return "a plain tensor"
+        return f"a plain tensor (it {why_no_plain_numbers(value) or 'is of a class of its own'})"
     if isinstance(value, Mapping):
         return "dict() of it"
     return "tensors, numbers, strings, and lists and dictionaries of them"

@@ -16,7 +16,7 @@ from ..random_states import random_state
 from ..state_dict import StateDictError
 from ..state_dict.reading import load_safely
 from .batches import ResumableBatches
-from .content import FORMAT, VERSION, of_model, of_optimizer, of_scheduler, refuse_unreadable
+from .content import FORMAT, VERSION, check_parts, of_model, of_optimizer, of_scheduler, refuse_unreadable
 
 
 def save_checkpoint(
@@ -65,8 +65,9 @@ def save_checkpoint(
             disk is full: the old file is still there, and nothing else is.
         FileNotFoundError: there is no such folder.
     """
-    path = Path(path)
+    check_parts(model, optimizer, scheduler, batches, generator)
     target = target_of(path, CheckpointError)
+    path = Path(path)
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -77,7 +78,7 @@ def save_checkpoint(
         "random": random_state(),
         "generator": generator.get_state() if generator is not None else None,
         "batches": batches.state_dict() if batches is not None else None,
-        "score": float(best) if best is not None else None,
+        "score": _score(best),
         "extra": extra,
     }
     for key, value in content.items():
@@ -86,8 +87,10 @@ def save_checkpoint(
     for key, value in extra.items():
         refuse_unreadable(value, key)
     keep = _whole(keep, "keep")
-    seconds = [_beside(target, f"epoch{epoch}")] if keep else []
+    seconds = [target_of(_beside(target, f"epoch{epoch}"), CheckpointError)] if keep else []
     best_path = _beside(target, "best")
+    if best is not None:
+        target_of(best_path, CheckpointError)
     if best is not None and _is_best(content["score"], best_path):
         seconds.append(best_path)
     _write(content, target, seconds)
@@ -109,6 +112,17 @@ def _whole(number: int, what: str) -> int:
     if type(number) is not int or number < 0:
         raise CheckpointError(f"{what} must be a whole number from 0, not {number!r} ({type(number).__name__})")
     return number
+
+
+def _score(best: object) -> float | None:
+    if best is None:
+        return None
+    if isinstance(best, (str, bytes)):
+        raise CheckpointError(f"best is {best!r}: give a number")
+    try:
+        return float(best)  # type: ignore[arg-type]  # numpy's and torch's numbers, too
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"best is a {type(best).__name__} ({error}): give one number") from error
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..errors import FreezingError
 from ..random_states import random_states_kept
 
 MULTIPLIES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -51,7 +52,11 @@ def step_costs(model: nn.Module, x: Tensor) -> list[LayerCost]:
     Args:
         model: any network, frozen where it shall be. It is run once, as a copy.
         x: its input.
+
+    Raises:
+        FreezingError: that is no model, or it cannot be run on that input.
     """
+    _check(model, x)
     costs: list[LayerCost] = []
     trained_before = False
 
@@ -76,8 +81,11 @@ def step_costs(model: nn.Module, x: Tensor) -> list[LayerCost]:
     for name, layer in twin.named_modules():
         if not any(True for _ in layer.children()):
             layer.register_forward_hook(lambda layer, given, output, name=name: note(name, layer, given[0], output))
-    with torch.no_grad(), random_states_kept():
-        twin(x)
+    try:
+        with torch.no_grad(), random_states_kept():
+            twin(x)
+    except Exception as error:  # whatever a network does with an input that is not for it
+        raise FreezingError(f"{type(model).__name__} cannot be run on an input {tuple(x.shape)}: {error}") from error
     return costs
 
 
@@ -91,7 +99,13 @@ def measured_step(model: nn.Module, x: Tensor) -> tuple[int, int]:
     Returns:
         Floating-point operations as torch counts them, and bytes that the forward pass keeps for the backward pass,
         beside parameters and buffers.
+
+    Raises:
+        FreezingError: that is no model, it cannot be run on that input, gives no tensor, or nothing in it is trained.
     """
+    _check(model, x)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise FreezingError("all parameters are frozen, so there is no backward pass; unfreeze some")
     twin = copy.deepcopy(model)
     own = {tensor.untyped_storage().data_ptr() for tensor in (*twin.parameters(), *twin.buffers())}
     kept: dict[int, int] = {}
@@ -104,6 +118,22 @@ def measured_step(model: nn.Module, x: Tensor) -> tuple[int, int]:
 
     with FlopCounterMode(display=False) as counter:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = twin(x.clone()).sum()  # a view would count with all that it is a view of
+            try:
+                output = twin(x.clone())  # a view would count with all that it is a view of
+            except Exception as error:  # whatever a network does with an input that is not for it
+                said = f"{type(model).__name__} cannot be run on an input {tuple(x.shape)}: {error}"
+                raise FreezingError(said) from error
+            if not isinstance(output, Tensor):
+                raise FreezingError(
+                    f"the output is a {type(output).__name__}; wrap the model so that it gives a tensor"
+                )
+            loss = output.sum()
         loss.backward()
     return counter.get_total_flops(), sum(kept.values())
+
+
+def _check(model: object, x: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise FreezingError(f"the model is a {type(model).__name__}: give a torch.nn.Module")
+    if not isinstance(x, Tensor):
+        raise FreezingError(f"the input is a {type(x).__name__}: give a tensor")

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import FreezingError
-from .freezing import modules_named
+from .freezing import check_number, modules_named
 
 LISTS = (nn.Sequential, nn.ModuleList)
 NORMS = (
@@ -46,12 +46,19 @@ def parameter_groups(
         [{"params": [...], "lr": ..., "weight_decay": ..., "name": ...}, ...] from the input to the head.
 
     Raises:
-        FreezingError: only one of `head` and `head_lr` is given, a name is that of no module, or nothing is trained.
+        FreezingError: only one of `head` and `head_lr` is given, a name is that of no module, a rate or decay is no
+            number from 0 on, or nothing is trained.
 
     Source: layer decay as in H. Bao and others, BEiT, https://arxiv.org/abs/2106.08254; the layers are the children
     of the model, and what its lists of blocks hold.
     """
+    for what, value in (("lr", lr), ("layer_decay", layer_decay), ("weight_decay", weight_decay)):
+        check_number(value, what)
+    if head_lr is not None:
+        check_number(head_lr, "head_lr")
     heads = (head,) if isinstance(head, str) else tuple(head)
+    if not isinstance(model, nn.Module):
+        raise FreezingError(f"the model is a {type(model).__name__}: give a torch.nn.Module")
     if bool(heads) != (head_lr is not None):
         last = [name for name, _ in layers_of(model)][-1:] or ["fc"]
         raise FreezingError(f"give head and head_lr together, for instance head={last[0]!r}, head_lr={10 * lr:g}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ..errors import FreezingError
 from ..modes import stays_in_eval
 from ..text import few, text_table
 
@@ -77,8 +78,14 @@ def freeze_report(
     Returns:
         A row for each module with parameters of its own, and for each BatchNorm and Dropout. A parameter that two
         modules share counts in the first.
+
+    Raises:
+        FreezingError: that is no model, no optimizer, or no depth.
     """
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else None
+    _check_kinds(model, optimizer)
+    if depth is not None and (type(depth) is not int or depth < 1):
+        raise FreezingError(f"depth is {depth!r}: give a whole number from 1, or None for all")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer is not None else None
     together: dict[str, list[nn.Module]] = {}
     for name, module in model.named_modules():
         if any(True for _ in module.parameters(recurse=False)) or isinstance(module, MODE_MATTERS):
@@ -90,6 +97,13 @@ def freeze_report(
         seen |= set(map(id, own))
         rows.append(_row(name, modules, list({id(p): p for p in own}.values()), held))
     return FreezeReport(rows)
+
+
+def _check_kinds(model: object, optimizer: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise FreezingError(f"the model is a {type(model).__name__}: give a torch.nn.Module")
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise FreezingError(f"the optimizer is a {type(optimizer).__name__}: give a torch optimizer")
 
 
 def _row(name: str, modules: list[nn.Module], own: list[nn.Parameter], held: set[int] | None) -> Row:
@@ -148,7 +162,13 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> Optim
 
     A frozen parameter in an optimizer does no harm as long as its `grad` is None, as `freeze` leaves it; with a
     gradient of zeros, as `zero_grad(set_to_none=False)` makes it, weight decay and momentum go on moving it.
+
+    Raises:
+        FreezingError: that is no model, or no optimizer.
     """
+    _check_kinds(model, optimizer)
+    if optimizer is None:
+        raise FreezingError("there is no optimizer to compare with")
     named = {id(p): (name, p) for name, p in model.named_parameters()}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     frozen = [(name, p) for key, (name, p) in named.items() if key in held and not p.requires_grad]

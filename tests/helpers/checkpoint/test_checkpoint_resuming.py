@@ -129,3 +129,15 @@ def test_another_loader_is_refused(other, message) -> None:
         next(batches)
     with pytest.raises(CheckpointError, match=message):
         ResumableBatches(other()).load_state_dict(mine.state_dict())
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "abc", {"a": 1}, iter([1]), (batch for batch in [1])])
+def test_what_gives_no_epochs_is_refused(wrong) -> None:
+    with pytest.raises(CheckpointError, match="gives no epochs: give a DataLoader"):
+        ResumableBatches(wrong)
+
+
+@pytest.mark.parametrize("state", [None, 3, {}, {"position": 1}, "abc"])
+def test_a_state_of_something_else_is_refused(state) -> None:
+    with pytest.raises(CheckpointError, match="has no state of a ResumableBatches"):
+        ResumableBatches(loader()).load_state_dict(state)

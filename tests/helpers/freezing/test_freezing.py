@@ -420,3 +420,166 @@ def test_what_a_step_keeps_is_what_is_behind_the_first_trained_layer() -> None:
     freeze(model, "0")
     assert kept == 4 * 3 * (7 + 11)
     assert [cost.kept for cost in step_costs(model, torch.rand(3, 5))] == [0, 4 * 3 * 7, 4 * 3 * 11]
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """Derived from the type that is asked for."""
+
+
+def with_types() -> nn.Module:
+    model = small().train()
+    norm = OwnNorm(model.layer1[0].bn1.num_features)
+    norm.load_state_dict(model.layer1[0].bn1.state_dict())
+    model.layer1[0].bn1 = norm
+    return model
+
+
+def test_freezing_by_type_finds_what_names_miss() -> None:
+    """downsample.1 is a BatchNorm that no name tells."""
+    model = with_types()
+    right = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert any("downsample.1" in name for name in right)
+    assert freeze(model, types=(nn.BatchNorm2d,)) == right
+    before = copy.deepcopy(model.state_dict())
+    steps(model, everything(model), 3)
+    in_norms = {name for name in before if name.rpartition(".")[0] in right}
+    assert set(moved(before, model)) == before.keys() - in_norms
+    assert unfreeze(model, types=nn.BatchNorm2d) == right
+    model.train()
+    assert all(module.training for module in model.modules())
+
+
+def test_names_and_types_together_are_both_frozen_and_what_is_inside_is_not_listed() -> None:
+    model = with_types()
+    found = freeze(model, "layer1", types=[nn.BatchNorm2d, nn.Linear])
+    norms = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert found == ["bn1", "layer1", *(name for name in norms if name.startswith("layer") and name[5] != "1"), "fc"]
+    assert freeze(model, types=nn.Module) == [""]
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ((nn.LSTM,), "ResNet18 has no LSTM; there are AdaptiveAvgPool2d, BasicBlock"),
+        ((nn.BatchNorm2d, nn.BatchNorm3d), "has no BatchNorm3d"),
+        (("bn",), "types are classes of modules, such as nn.BatchNorm2d, not 'bn'"),
+        (int, "types are classes of modules"),
+        ((nn.BatchNorm2d(3),), "types are classes of modules"),
+    ],
+)
+def test_types_of_nothing_are_refused_and_nothing_is_frozen(types, message) -> None:
+    model = small().train()
+    with pytest.raises(FreezingError, match=message):
+        freeze(model, "layer1", types=types)
+    assert all(p.requires_grad for p in model.parameters())
+    assert all(module.training for module in model.modules())
+
+
+def test_a_type_among_the_names_is_told_where_it_belongs() -> None:
+    with pytest.raises(FreezingError, match=r"not by .*BatchNorm2d.*: types=\(BatchNorm2d,\)"):
+        freeze(small(), nn.BatchNorm2d)
+
+
+def test_a_sync_batchnorm_made_after_freezing_is_in_train_mode_again() -> None:
+    """As the docstring says; made before, it is frozen as any other."""
+    after, before = small(), small()
+    freeze(after, "bn1")
+    after = nn.SyncBatchNorm.convert_sync_batchnorm(after).train()
+    assert after.bn1.training
+    before = nn.SyncBatchNorm.convert_sync_batchnorm(before)
+    freeze(before, types=nn.SyncBatchNorm)
+    assert not before.train().bn1.training
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel, lambda model: torch.compile(nn.DataParallel(model))])
+def test_names_are_those_of_what_was_wrapped(wrap) -> None:
+    model = small().train()
+    wrapped = wrap(model)
+    freeze(wrapped, "layer1", "layer2.0.bn?")
+    wrapped.train()
+    assert not model.layer1[0].conv1.weight.requires_grad
+    assert (model.layer1.training, model.layer2[0].bn1.training, model.layer2[0].training) == (False, False, True)
+    freeze(wrapped)
+    wrapped.train()
+    assert not any(module.training for module in model.modules())
+    unfreeze(wrapped, "layer1")
+    assert model.layer1[0].conv1.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("stages", "lr", "message"),
+    [
+        ({1: ()}, None, "stage 1 names nothing"),
+        ({0: "layer4", 2: []}, None, "stage 2 names nothing"),
+        ({1: ""}, None, "has no module ''"),
+        ({1: "layer9"}, None, "has no module 'layer9'"),
+        ({"1": "layer4"}, None, "the stage '1' is no number of an epoch"),
+        ({-1: "layer4"}, None, "the stage -1 is no number"),
+        ({True: "layer4"}, None, "the stage True is no number"),
+        ({}, None, "stages are {}"),
+        (["layer4"], None, "stages are"),
+        ({1: "layer4"}, math.nan, "lr is nan"),
+        ({1: "layer4"}, -0.1, "lr is -0.1"),
+    ],
+)
+def test_stages_that_would_unfreeze_nothing_or_all_are_refused(stages, lr, message) -> None:
+    model = small()
+    freeze(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(FreezingError, match=message):
+        gradual_unfreeze(model, optimizer, stages, lr)
+    assert not trainable_parameters(model)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"lr": wrong} for wrong in (math.nan, "0.1", -1, True, None, torch.ones(2))),
+        *({"layer_decay": wrong} for wrong in (math.inf, -1)),
+        {"weight_decay": math.nan},
+        {"head": "fc", "head_lr": "1"},
+    ],
+)
+def test_rates_that_are_no_numbers_are_named(options) -> None:
+    name = "head_lr" if "head" in options else next(iter(options))
+    with pytest.raises(FreezingError, match=f"{name} is .*: give a number from 0 on"):
+        parameter_groups(small(), **{"lr": 0.1, **options})
+    assert parameter_groups(small(), torch.tensor(0.1))
+
+
+X = torch.zeros(1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: freeze([]), "the model is a list"),
+        (lambda: unfreeze(None), "the model is a NoneType"),
+        (lambda: parameter_groups({}, 0.1), "the model is a dict"),
+        (lambda: freeze_report({}), "the model is a dict"),
+        (lambda: freeze_report(small(), [1]), "the optimizer is a list"),
+        (lambda: freeze_report(small(), depth=0), "depth is 0"),
+        (lambda: freeze_report(small(), depth=1.5), "depth is 1.5"),
+        (lambda: check_optimizer(small(), None), "there is no optimizer"),
+        (lambda: check_optimizer(small(), {}), "the optimizer is a dict"),
+        (lambda: step_costs(3, X), "the model is a int"),
+        (lambda: step_costs(small(), [1]), "the input is a list"),
+        (lambda: step_costs(small(), X[:, :2]), r"ResNet18 cannot be run on an input \(1, 2, 32, 32\)"),
+        (lambda: measured_step(small(), X[:, :2]), r"ResNet18 cannot be run on an input \(1, 2, 32, 32\)"),
+        (lambda: measured_step(small(), None), "the input is a NoneType"),
+        (lambda: measured_step(nn.ReLU(), X), "all parameters are frozen"),
+        (lambda: measured_step(GivesDict(), X), "the output is a dict"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(call, message) -> None:
+    with pytest.raises(FreezingError, match=message):
+        call()
+
+
+class GivesDict(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"out": self.conv(x)}
