@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
@@ -209,7 +210,9 @@ def _torch_load(path: Path, mmap: bool) -> object:
     if path.suffix == ".safetensors":  # by this name torch.load takes a file for what it is not
         with path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Validating sparse tensor invariants")  # which is what is wanted
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def _why(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import StateDictError
-from .reading import PREFIXES, read_state_dict, shared_by_all
+from .converting import add_tied_names
+from .kinds import is_scaled, why_no_plain_numbers
+from .reading import PREFIXES, StateDict, read_state_dict, shared_by_all
 
 
-def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, verify: bool = False) -> nn.Module:
+def load_without_copying(
+    build: Callable[[], nn.Module], path: str | Path, *, verify: bool = False, key: str | None = None
+) -> nn.Module:
     """A model whose parameters are the file itself, mapped into memory.
 
     `build` runs on the `meta` device, so nothing is allocated or drawn at random, and the tensors of the checkpoint
@@ -31,10 +35,12 @@ def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, ve
         path: a checkpoint with all its tensors, in any format of `read_state_dict`; only zip files and safetensors
             are mapped, others are read.
         verify: compare checksums first, which reads the whole file.
+        key: under which name the tensors lie, as in `read_state_dict`.
 
     Raises:
-        StateDictError: the file cannot be read; names or shapes differ; the model has buffers that no checkpoint
-            holds; it cannot be built on `meta`.
+        StateDictError: the file cannot be read; names or shapes differ; it holds integers or float8 for weights, or
+            tensors that are no plain numbers; the model has buffers that no checkpoint holds; it cannot be built on
+            `meta`.
     """
     try:
         with torch.device("meta"):
@@ -50,14 +56,31 @@ def load_without_copying(build: Callable[[], nn.Module], path: str | Path, *, ve
     tied = _tied(model)
     # a prefix that the model has itself is none
     prefixes = [prefix for prefix in PREFIXES if not shared_by_all(prefix, model.state_dict())]
-    state_dict = read_state_dict(path, verify=verify, prefixes=prefixes)
+    state_dict = read_state_dict(path, verify=verify, prefixes=prefixes, key=key)
+    _refuse_what_is_no_weight(model, state_dict, Path(path).name)
+    tensors = OrderedDict(add_tied_names(state_dict, model))
+    if hasattr(state_dict, "_metadata"):
+        tensors._metadata = state_dict._metadata  # type: ignore[attr-defined]
     try:
-        model.load_state_dict(state_dict, assign=True)
+        model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise StateDictError(f"{Path(path).name} does not fit: {error}") from error
     for names in tied:
         _tie(model, names)
     return model
+
+
+def _refuse_what_is_no_weight(model: nn.Module, state_dict: StateDict, name: str) -> None:
+    """The tensors become the parameters as they are, so they must be numbers that can be computed with."""
+    in_model = model.state_dict()
+    for key, tensor in state_dict.items():
+        wanted = in_model.get(key)
+        why = why_no_plain_numbers(tensor)
+        if why is None and wanted is not None and wanted.is_floating_point() and is_scaled(tensor):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            why = f"holds {kind}: read the file, dequantize(state_dict), and use load_matching"
+        if why:
+            raise StateDictError(f"{name}: {key!r} {why}")
 
 
 def _not_in_checkpoints(model: nn.Module) -> set[str]:

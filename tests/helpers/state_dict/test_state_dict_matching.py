@@ -4,6 +4,7 @@ import copy
 from collections import OrderedDict
 
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from torch import nn
@@ -291,3 +292,33 @@ def test_a_prefix_that_the_model_has_itself_stays(tmp_path) -> None:
     source = Outer()
     torch.save(source.state_dict(), tmp_path / "a.pth")
     assert torch.equal(load_without_copying(Outer, tmp_path / "a.pth").model.weight, source.model.weight)
+
+
+def test_one_name_of_two_is_enough_without_copying(tmp_path) -> None:
+    """safetensors writes a tensor that has two names once."""
+    source = Tied()
+    safetensors.torch.save_model(source, str(tmp_path / "a.safetensors"))
+    model = load_without_copying(Tied, tmp_path / "a.safetensors")
+    assert model.head.weight is model.embed.weight
+    assert torch.equal(model.head.weight, source.head.weight)
+
+
+def test_a_legacy_file_and_a_nest_without_copying(tmp_path) -> None:
+    one, other = Net(), Net()
+    content = {"model": one.state_dict(), "ema": other.state_dict()}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    assert_equal(load_without_copying(Net, tmp_path / "a.pth", key="ema").state_dict(), other.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.ones(7, 6, dtype=torch.int8), "'head.weight' holds int8: .*dequantize"),
+        (torch.ones(7, 6, device="meta"), "'head.weight' is on the meta device"),
+        (torch.ones(7, 6).to_sparse(), "'head.weight' is sparse"),
+    ],
+)
+def test_parameters_that_could_not_compute_are_refused(tmp_path, tensor, message) -> None:
+    torch.save({**Net().state_dict(), "head.weight": tensor}, tmp_path / "a.pth")
+    with pytest.raises(StateDictError, match=f"a.pth: {message}"):
+        load_without_copying(Net, tmp_path / "a.pth")
