@@ -97,6 +97,7 @@ MARKS = {
 }
 ONNX = FileKind("ONNX", "a model in ONNX", "read its initializers with onnx.numpy_helper.to_array, by their names")
 FLAX = FileKind("msgpack", "a msgpack file, as Flax writes them", "read it with flax.serialization, and give names")
+SAVED_MODEL = FileKind("SavedModel", "the graph of a TensorFlow SavedModel, without its numbers", EXPORT)
 ONNX_FIELDS = b"\x12\x1a\x22\x3a\x42"  # what follows its version: producer, domain, graph or opset
 
 
@@ -127,9 +128,12 @@ def kind_of(path: Path) -> FileKind:
             return kind
     if start.lstrip()[:1] in (b"{", b"["):
         return _kind_of_json(start)
-    if start[0] == 8 and start[1] < 32 and start[2] in ONNX_FIELDS:
+    if path.name == "saved_model.pb":
+        return SAVED_MODEL
+    first, second, third = (*start[:3], 0, 0, 0)[:3]
+    if first == 8 and 3 <= second < 32 and third in ONNX_FIELDS:
         return ONNX
-    if 0x81 <= start[0] <= 0x8F and 0xA0 <= start[1] <= 0xBF:  # a small map whose first key is a short text
+    if 0x81 <= first <= 0x8F and 0xA0 <= second <= 0xBF:  # a small map whose first key is a short text
         return FLAX
     return FileKind(
         UNKNOWN, f"of a kind unknown here (it starts with {start[:16]!r})", "check the path and the download"

@@ -15,6 +15,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch import nn
 from torchvision import models
 
 from ..errors import StateDictError
+from ..file_kinds import kind_of
 from ..probing import first_line
 from . import Explanation, StateDict, explain, match_keys, read_state_dict
 
@@ -41,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(_as_json(state_dict, model, explanation, asked.list), indent=2))
         return 0
     if explanation is not None:
-        print(plain(repr(explanation)), end="\n\n")
-    print(plain(repr(state_dict)))
+        for line in [*(f"- {cause}" for cause in explanation.causes), explanation.reach, *explanation.fix.splitlines()]:
+            print(plain(line))
+        print()
+    for line in [repr(state_dict).splitlines()[0], *state_dict.notes]:
+        print(plain(line))
     if asked.list:
         width = max(map(len, state_dict), default=0)
         for key, tensor in state_dict.items():
@@ -103,7 +108,7 @@ def _of_torchvision(name: str) -> Any:
 
 def plain(text: str) -> str:
     """Text without what would move a terminal's cursor, change its colours or turn its direction."""
-    return "".join(letter if letter == "\n" or letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _as_json(
@@ -111,6 +116,7 @@ def _as_json(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "file": state_dict.path.name if state_dict.path else None,
+        "kind": kind_of(state_dict.path).name if state_dict.path else None,
         "notes": list(state_dict.notes),
         "tensors": len(state_dict),
         "numbers": sum(tensor.numel() for tensor in state_dict.values()),
@@ -118,6 +124,7 @@ def _as_json(
             "python": platform.python_version(),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
+            "workbook": _version(),
         },
     }
     if model is not None and explanation is not None:
@@ -131,6 +138,14 @@ def _as_json(
     if with_list:
         found["list"] = {key: {"shape": list(t.shape), "dtype": _dtype(t)} for key, t in state_dict.items()}
     return found
+
+
+def _version() -> str:
+    """Of this package; "copied" where it was copied into a project."""
+    try:
+        return version("pretrained-weights-workbook")
+    except PackageNotFoundError:
+        return "copied"
 
 
 def _dtype(tensor: torch.Tensor) -> str:

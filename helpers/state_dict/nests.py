@@ -49,10 +49,11 @@ def open_nest(found: object, name: str, key: str | None) -> Nest:
         return Nest(content, (f"took what lies under {key!r}",), _loose(content))
     for _ in range(DEPTH):
         nests = nests_in(content)
-        if not nests or any(isinstance(value, Tensor) for value in content.values()):
-            return Nest(content, tuple(notes), _loose(content))
+        here = sum(isinstance(value, Tensor) for value in content.values())
+        if not nests or here >= max(map(count_tensors, nests.values())):  # a loss may be a tensor, too
+            break
         usual = [nest for nest in NESTS if nest in nests]
-        if not usual and len(nests) > 1:
+        if not usual and len({id(nest) for nest in nests.values()}) > 1:
             raise StateDictError(f"{name} holds tensors in several places; say which with key=: {_listed(nests)}")
         chosen = usual[0] if usual else next(iter(nests))
         beside = [other for other in nests if other != chosen]
@@ -66,34 +67,29 @@ def open_nest(found: object, name: str, key: str | None) -> Nest:
     return Nest(content, tuple(notes), _loose(content))
 
 
-def find_nest(found: Mapping[Any, Any]) -> tuple[str, Mapping[Any, Any]] | None:
-    """(the usual name under which the state_dict lies, what lies there), if there is one that holds tensors."""
-    nests = nests_in(found)
-    return next(((name, nests[name]) for name in NESTS if name in nests), None)
-
-
 def nests_in(found: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:
     """What lies in a mapping and holds tensors by name itself, or in something in it; the optimizer's state is none."""
     nests = {}
     for name, value in found.items():
         content = _mapping(value)
-        if content is not None and not _is_optimizer(content) and holds_tensors(content):
+        if content is not None and not _is_optimizer(content) and count_tensors(content):
             nests[name] = content
     return nests
 
 
-def holds_tensors(found: object) -> bool:
-    """Whether there are tensors in it, not deeper than `DEPTH`; a dictionary may lie in itself."""
-    waiting, seen = deque([(found, 0)]), set()
+def count_tensors(found: object) -> int:
+    """How many tensors there are in it, not deeper than `DEPTH`; a dictionary may lie in itself."""
+    waiting: deque[tuple[object, int]] = deque([(found, 0)])
+    seen: set[int] = set()
+    count = 0
     while waiting:
         value, depth = waiting.popleft()
-        if isinstance(value, Tensor):
-            return True
+        count += isinstance(value, Tensor)
         content = _mapping(value)
         if content is not None and id(value) not in seen and depth < DEPTH:
             seen.add(id(value))
             waiting.extend((inner, depth + 1) for inner in content.values())
-    return False
+    return count
 
 
 def describe(found: Mapping[Any, Any]) -> str:
@@ -125,9 +121,9 @@ def _is_optimizer(content: Mapping[Any, Any]) -> bool:
 
 def _at(content: Mapping[Any, Any], name: str, key: str) -> Mapping[Any, Any]:
     """What lies under a key, or under a path of keys."""
-    here, parts = content, key.split(".")
     if not isinstance(key, str):
         raise StateDictError(f"key is a name, not a {type(key).__name__}")
+    here, parts = content, key.split(".")
     if _mapping(here.get(key)) is not None:
         parts = [key]
     for part in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from ..errors import StateDictError
 from ..file_kinds import FOLDER, INDEX, LEGACY, MATLAB_5, MATLAB_73, SAFETENSORS, ZIP, kind_of
 from ..matconvnet import MatConvNetError, load_matconvnet
 from ..text import few
-from .nests import describe, open_nest
+from .nests import DEPTH, describe, open_nest
 from .shards import WEIGHTS, index_in, only_file_in, read_index, refuse_what_the_index_does_not_say
 from .stand_ins import blocked_name, is_attack, load_with_stand_ins
 
@@ -212,6 +213,7 @@ def _torch_load(path: Path, mmap: bool) -> object:
             return torch.load(file, map_location="cpu", weights_only=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Validating sparse tensor invariants")  # which is what is wanted
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # the error says it
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
@@ -233,6 +235,11 @@ def _why(error: Exception) -> str:
             "is a whole model in PyTorch's older format, which only its own classes can read: load it where they are, "
             "and save its state_dict()"
         )
+    if re.search(r"Unsupported operand (14\d|150)", str(error)):
+        return (
+            "was saved with a pickle protocol above 2, which cannot be read without running what it says: save it "
+            "again with torch.save's own protocol"
+        )
     said = str(error).rpartition("WeightsUnpickler error:")[2].strip()  # without advice to read it unsafely
     first_line = (said.splitlines() or [""])[0].split(" Please ")[0][:200]
     return f"is no checkpoint that torch.save wrote, or it is damaged ({type(error).__name__}: {first_line})"
@@ -252,7 +259,9 @@ def _unwrapped(found: object, path: Path, prefixes: Collection[str], key: str | 
         else:
             tensors[str(name)] = value.detach()
     if not tensors:
-        raise StateDictError(f"{path.name} has no tensors by name; {describe(nest.content)}")
+        deeper = any(isinstance(value, Mapping) for value in nest.content.values())
+        more = f"; {DEPTH} dictionaries in one another were looked into, key= goes deeper" if deeper else ""
+        raise StateDictError(f"{path.name} has no tensors by name; {describe(nest.content)}{more}")
     if others:
         notes.append(f"left out, for they are no tensors: {few(others, 8)}")
     if nest.loose:

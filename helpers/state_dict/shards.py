@@ -36,10 +36,14 @@ def only_file_in(folder: Path) -> Path:
     if found:
         names = few([path.name for path in found])
         raise StateDictError(f"{folder.name} is a folder with several checkpoints ({names}): give one as the path")
+    if (folder / "saved_model.pb").exists():
+        raise StateDictError(f"{folder.name} is a TensorFlow SavedModel: load it there, and give its arrays names")
     there = few(sorted(path.name for path in folder.iterdir()), 4)
     raise StateDictError(f"{folder.name} is a folder without a checkpoint or an index of shards; it holds {there}")
 
 
+# Links are followed wherever they lead, for caches of downloads are made of them; what an index may not do is name a
+# place outside its folder.
 def read_index(path: Path) -> dict[Path, list[str]]:
     """Each shard -> the names of the tensors that should lie in it.
 

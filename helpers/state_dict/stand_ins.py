@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -37,6 +38,33 @@ def blocked_name(error: Exception) -> str | None:
     return found["name"] if found else None
 
 
+class StandIn:
+    """Stands for an object of a class that is not here; keeps the state that the file gives it, and does nothing."""
+
+    state: Mapping[Any, Any] = MappingProxyType({})
+
+    def __new__(cls, *_args: object, **_options: object) -> Any:
+        return super().__new__(cls)
+
+    def __init__(self, *_args: object, **_options: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        parts = state if isinstance(state, tuple) else (state,)  # a second one is of slots
+        self.state = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+
+
+class StandInList(StandIn, list):
+    """For an object that things are appended to."""
+
+
+class StandInDict(StandIn):
+    """For an object that things are put into by name; PyTorch lets that be a plain dictionary only."""
+
+    def __new__(cls, *_args: object, **_options: object) -> Any:
+        return OrderedDict()
+
+
 def load_with_stand_ins(load: Callable[[], object]) -> tuple[object, tuple[str, ...]]:
     """(what `load` returns, the names of what stand-ins stand for), with as many stand-ins as it takes.
 
@@ -50,11 +78,20 @@ def load_with_stand_ins(load: Callable[[], object]) -> tuple[object, tuple[str, 
             with torch.serialization.safe_globals(known):
                 return load(), tuple(stand_ins)
         except Exception as error:
-            name = _full_name(error)
-            if name is None or name in stand_ins or is_attack(name):
+            name, kind = _wanted(error)
+            if name is None or is_attack(name) or stand_ins.get(name, object).__base__ is kind:
                 raise
-            stand_ins[name] = _stand_in(name)
+            stand_ins[name] = type(name, (kind,), {})
     raise ValueError(f"the file asks for more than {AT_MOST} different names")
+
+
+def _wanted(error: Exception) -> tuple[str | None, type]:
+    """(the name that a stand-in is missing for, of which kind it should be)."""
+    said = str(error)
+    found = re.search(r"Can only (\w+)[^\n]*, but got <class '(?:[\w.]*stand_ins\.)?([\w.]+)'>", said)
+    if found:
+        return found[2], StandInDict if found[1].startswith("SETITEM") else StandInList
+    return _full_name(error), StandIn
 
 
 def _full_name(error: Exception) -> str | None:
@@ -63,28 +100,13 @@ def _full_name(error: Exception) -> str | None:
     return f"builtins.{name}" if name and "." not in name else name
 
 
-def _stand_in(name: str) -> type:
-    """A class that makes nothing but empty dictionaries, which remember the name; no code of the file can be in it."""
-
-    class StandIn:
-        def __new__(cls, *_args: object, **_options: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
-            made: OrderedDict[Any, Any] = OrderedDict()
-            made.stands_for = name  # type: ignore[attr-defined]
-            return made
-
-    return StandIn
-
-
 def content_of(found: object) -> Mapping[Any, Any] | None:
     """What lies in a mapping or a stand-in; the tensors of a whole model by their names. None if it is neither."""
-    if not isinstance(found, Mapping):
-        return None
-    state = vars(found) if hasattr(found, "stands_for") else {}
-    if "_parameters" in state and "_modules" in state:
-        return OrderedDict(_tensors_of_model(found, ""))
-    if state and not found:
-        return {key: value for key, value in state.items() if key != "stands_for"}
-    return found
+    if isinstance(found, StandIn):
+        if "_parameters" in found.state and "_modules" in found.state:
+            return OrderedDict(_tensors_of_model(found, ""))
+        return found.state
+    return found if isinstance(found, Mapping) else None
 
 
 def _tensors_of_model(found: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
@@ -93,13 +115,13 @@ def _tensors_of_model(found: object, prefix: str) -> Iterator[tuple[str, Tensor]
     seen: set[int] = set()
     while waiting:
         module, front = waiting.pop(0)
-        state = getattr(module, "__dict__", {})
-        if id(module) in seen or not isinstance(state.get("_modules"), Mapping):
+        if not isinstance(module, StandIn) or id(module) in seen:
             continue
         seen.add(id(module))
-        absent = state.get("_non_persistent_buffers_set", set())
+        state = module.state
+        absent = state.get("_non_persistent_buffers_set") or set()
         for group in ("_parameters", "_buffers"):
-            for name, tensor in state.get(group, {}).items():
+            for name, tensor in (state.get(group) or {}).items():
                 if isinstance(tensor, Tensor) and name not in absent:
                     yield f"{front}{name}", tensor.detach()
-        waiting[:0] = [(child, f"{front}{name}.") for name, child in state["_modules"].items()]
+        waiting[:0] = [(child, f"{front}{name}.") for name, child in (state.get("_modules") or {}).items()]

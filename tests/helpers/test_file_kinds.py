@@ -50,6 +50,7 @@ WRITERS = {
     "msgpack": lambda path: path.write_bytes(b"\x81\xa6params\x81\xa5Dense" + bytes(30)),
     "TensorFlow.js": lambda path: path.write_text(json.dumps({"format": "layers-model", "weightsManifest": []})),
     "index of shards": lambda path: path.write_text(json.dumps({"metadata": {}, "weight_map": {"w": "a"}})),
+    "SavedModel": lambda path: path.write_bytes(b"\x08\x01\x12\x05words" + bytes(20)),
     "JSON": lambda path: path.write_text('[{"lr": 0.1}]'),
     "picture": lambda path: plt.imsave(path, np.zeros((4, 5)), format="png"),
     "PDF": lambda path: path.write_bytes(b"%PDF-1.7\n"),
@@ -62,11 +63,11 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_is_what_it_begins_like_whatever_it_is_called(tmp_path, name) -> None:
-    path = tmp_path / "weights.pth"
+    path = tmp_path / ("saved_model.pb" if name == "SavedModel" else "weights.pth")
     WRITERS[name](path)
     kind = kind_of(path)
     assert kind.name == name
-    assert kind.refusal(path) == f"weights.pth is {kind.what}: {kind.way_out}"
+    assert kind.refusal(path) == f"{path.name} is {kind.what}: {kind.way_out}"
     assert kind.way_out
 
 
@@ -84,3 +85,9 @@ def test_an_unknown_one_says_how_it_begins(tmp_path) -> None:
 def test_a_missing_file_is_the_usual_error(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         kind_of(tmp_path / "a")
+
+
+def test_files_of_a_byte_or_two_have_a_kind(tmp_path) -> None:
+    for content in (b"\x08", b"\x08\x08", b"\x85", b"{", b"P", b"\x80"):
+        (tmp_path / "a").write_bytes(content)
+        assert kind_of(tmp_path / "a").way_out

@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -59,6 +60,11 @@ def test_the_only_nest_is_taken_whatever_its_name(tmp_path) -> None:
     assert found.notes == ("unwrapped 'weights_of_epoch_3'; beside it: loss",)
 
 
+def test_a_loss_that_is_a_tensor_does_not_hide_the_nest(tmp_path) -> None:
+    content = {"best_acc1": torch.tensor(76.1), "weights": net().state_dict()}
+    assert_equal(read_state_dict(save(tmp_path / "a.pth", content)), content["weights"])
+
+
 def test_a_name_with_a_dot_goes_before_a_path(tmp_path) -> None:
     path = save(tmp_path / "a.pth", {"a.b": {"w": torch.ones(2)}, "a": {"b": {"w": torch.zeros(2)}}})
     assert read_state_dict(path, key="a.b")["w"].tolist() == [1, 1]
@@ -73,8 +79,24 @@ def test_a_dictionary_in_itself_ends(tmp_path, legacy) -> None:
     deep = {"x": torch.ones(2)}
     for _ in range(200):
         deep = {"state_dict": deep}
-    with pytest.raises(StateDictError):
+    with pytest.raises(StateDictError, match="8 dictionaries in one another were looked into"):
         read_state_dict(save(tmp_path / "b.pth", deep, legacy))
+
+
+def test_one_dictionary_under_two_names_is_one(tmp_path) -> None:
+    weights = {"w": torch.ones(2)}
+    assert read_state_dict(save(tmp_path / "a.pth", {"a": weights, "b": weights}))["w"].tolist() == [1, 1]
+
+
+def test_a_key_that_is_no_name_is_refused(tmp_path) -> None:
+    with pytest.raises(StateDictError, match="key is a name, not a int"):
+        read_state_dict(save(tmp_path / "a.pth", {"a": {"w": torch.ones(2)}}), key=3)
+
+
+def test_another_protocol_is_named(tmp_path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "a.pth", pickle_protocol=4)
+    with pytest.raises(StateDictError, match="pickle protocol above 2"):
+        read_state_dict(tmp_path / "a.pth")
 
 
 def test_names_that_would_be_one_are_refused(tmp_path) -> None:
@@ -216,6 +238,28 @@ def test_tensors_beside_foreign_objects_are_read_by_stand_ins(tmp_path, legacy) 
     found = read_state_dict(path, stand_ins=True)
     assert_equal(found, source)
     assert "argparse.Namespace" in found.notes[-1]
+
+
+class Slotted:
+    __slots__ = ("lr",)
+
+
+class Listed(list):
+    """Things are appended to it while it is read."""
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    "beside",
+    [np.float64(3), np.arange(3), {"deep": [np.ones((2, 3))]}, Listed([1, 2]), collections.deque([1, 2]), "slotted"],
+)
+def test_objects_of_every_make_are_stood_in_for(tmp_path, beside, legacy) -> None:
+    if isinstance(beside, str):
+        beside = Slotted()
+        beside.lr = 0.1
+    source = net().state_dict()
+    found = read_state_dict(save(tmp_path / "a.pth", {"model": source, "beside": beside}, legacy), stand_ins=True)
+    assert_equal(found, source)
 
 
 def test_a_whole_model_gives_its_tensors_by_name(tmp_path) -> None:

@@ -49,7 +49,7 @@ def test_a_model_of_ones_own(shell) -> None:
 
 def test_json_is_one_object_for_a_report(shell) -> None:
     found = json.loads(shell(THIN, "workbook.networks:vgg16", "--json", "--list")[1])
-    assert found["file"] == "vgg16_thin.pth"
+    assert (found["file"], found["kind"]) == ("vgg16_thin.pth", "zip")
     assert found["coverage"] == 1
     assert found["fix"] == "model.load_state_dict(state_dict)"
     assert found["list"]["features.0.weight"] == {"shape": [16, 3, 3, 3], "dtype": "float32"}
@@ -107,12 +107,12 @@ def test_a_wrong_call_gives_status_2(arguments) -> None:
 
 
 def test_names_cannot_move_the_cursor(shell, tmp_path) -> None:
-    name = "\x1b[2Jweight\u202e\r\x07\u200b"
+    name = "\n- It loads\x1b[2Jweight\u202e\r\x07\u200b"
     torch.save({name: torch.ones(2)}, tmp_path / "a.pth")
     said = shell(str(tmp_path / "a.pth"), "--list")[1]
-    assert "\\x1b[2Jweight\\u202e\\r\\x07\\u200b" in said
+    assert "\\n- It loads\\x1b[2Jweight\\u202e\\r\\x07\\u200b" in said
     assert not any(letter in said for letter in "\x1b\u202e\r\x07\u200b")
-    assert plain("a\nä") == "a\nä"
+    assert plain("a\nä") == "a\\nä"
     explained = shell(str(tmp_path / "a.pth"), "torch.nn:Identity")[1]
     assert "\x1b" not in explained
 
