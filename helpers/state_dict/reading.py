@@ -45,7 +45,8 @@ class StateDict(OrderedDict[str, Tensor]):
 
     def __repr__(self) -> str:
         numbers = sum(tensor.numel() for tensor in self.values())
-        lines = [f"{len(self)} tensors, {numbers:,} numbers, from {self.path.name if self.path else 'memory'}"]
+        tensors = "1 tensor" if len(self) == 1 else f"{len(self)} tensors"
+        lines = [f"{tensors}, {numbers:,} numbers, from {self.path.name if self.path else 'memory'}"]
         return "\n".join([*lines, *self.notes])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .names import leaves, leftovers, names, prefixes, tied
+from .names import leaves, leftovers, names, prefixes, separators, tied
 from .numbers import adapters, parametrizations, plain_numbers
 from .shapes import attention, forms, inflation, orders
 from .situation import Situation
@@ -14,6 +14,7 @@ REMEDIES: tuple[Remedy, ...] = (
     plain_numbers,
     parametrizations,
     adapters,
+    separators,
     leaves,
     prefixes,
     attention,

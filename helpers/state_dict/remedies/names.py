@@ -35,29 +35,59 @@ SHOWN = 4  # names that are written out
 WRAPPERS = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod", "module")
 
 
+def separators(situation: Situation) -> None:
+    """Names of TensorFlow, `conv/kernel:0`, as PyTorch writes them."""
+    if not any("/" in key for key in situation.tensors) or any("/" in key for key in situation.in_model):
+        return
+    tensors = {key.replace("/", ".").removesuffix(":0"): tensor for key, tensor in situation.tensors.items()}
+    if len(tensors) < len(situation.tensors):
+        return
+    situation.apply(
+        "Names are separated by '/', as in TensorFlow.",
+        "state_dict = {key.replace('/', '.').removesuffix(':0'): t for key, t in state_dict.items()}",
+        tensors,
+    )
+
+
 def leaves(situation: Situation) -> None:
-    """What other frameworks call weight, bias and the running statistics."""
+    """What other frameworks call weight, bias and the running statistics; kernels of theirs are turned, too."""
     in_checkpoint = {key.rpartition(".")[2] for key in situation.tensors}
     in_model = {key.rpartition(".")[2] for key in situation.in_model}
-    names = {
-        old: new for old, new in LEAVES.items() if old in in_checkpoint and old not in in_model and new in in_model
-    }
+    names = {}
+    for old, new in LEAVES.items():
+        if old in in_checkpoint and old not in in_model and new in in_model:
+            names[old] = new
     for one, other in PAIRS:  # alone they are something else, such as the scale of a layer
         if not {one, other} <= in_checkpoint:
             names.pop(one, None)
     if not names:
         return
+    kernels = [key for key in situation.tensors if key.rpartition(".")[2] == "kernel"] if "kernel" in names else []
+    turned = {key: turn(tensor) if key in kernels else tensor for key, tensor in situation.tensors.items()}
     try:
-        tensors = rename_leaves(situation.tensors, names)
+        tensors = rename_leaves(turned, names)
     except StateDictError:
         return
     pairs = ", ".join(f"{old} for {new}" for old, new in names.items())
-    situation.convert(
-        f"Names end as in another framework: {pairs}.",
-        "rename_leaves",
-        tensors,
-        f", {names!r}",
-    )
+    cause = f"Names end as in another framework: {pairs}."
+    lines = ""
+    if kernels:
+        cause += (
+            " Its kernels are in the order (height, width, in, out), its matrices (in, out); a Linear behind a flatten "
+            "may count pixels before channels there: compare outputs."
+        )
+        moved = "t.permute(3, 2, 0, 1) if t.ndim == 4 else t.T if t.ndim == 2 else t"
+        lines = f"turned = {{k: {moved} for k, t in state_dict.items() if k.endswith('kernel')}}\n"
+        lines += "state_dict = {**state_dict, **turned}\n"
+    lines += f"from helpers.state_dict import rename_leaves\n\nstate_dict = rename_leaves(state_dict, {names!r})"
+    situation.apply(cause, lines, tensors)
+
+
+def turn(tensor: Tensor) -> Tensor:
+    """A kernel (height, width, in, out) or a matrix (in, out) in PyTorch's order."""
+    if tensor.ndim == 4:
+        return tensor.permute(3, 2, 0, 1)
+    return tensor.T if tensor.ndim == 2 else tensor
 
 
 def prefixes(situation: Situation) -> None:
@@ -198,29 +228,50 @@ def names(situation: Situation) -> None:
 
 
 def leftovers(situation: Situation) -> None:
-    """Single tensors that are left on both sides, such as a class token, if their shapes and order leave no choice."""
+    """What is left on both sides if names were guessed: single tensors, such as a class token, and a head."""
     if not situation.guessed:
         return
     missing = {key: t for key, t in situation.in_model.items() if key not in situation.tensors}
     unexpected = {key: t for key, t in situation.tensors.items() if key not in situation.in_model}
-    shapes = [_without_ones(tensor) for tensor in missing.values()]
-    if not missing or [_without_ones(tensor) for tensor in unexpected.values()] != shapes:
-        by_shape = {_without_ones(tensor): key for key, tensor in missing.items()}
-        others = {_without_ones(tensor): key for key, tensor in unexpected.items()}
-        if len(by_shape) < len(missing) or len(others) < len(unexpected):
-            return
-        names = {key: by_shape[shape] for shape, key in others.items() if shape in by_shape}
-    else:
-        names = dict(zip(unexpected, missing, strict=True))
+    names = _of_one_shape(unexpected, missing)
+    still_unexpected = {key: tensor for key, tensor in unexpected.items() if key not in names}
+    still_missing = {key: tensor for key, tensor in missing.items() if key not in names.values()}
+    names |= _of_one_layer(still_unexpected, still_missing)
     if not names:
         return
     old, new = next(iter(names.items()))
+    more = f", and {len(names) - 1} more" if len(names) > 1 else ""
     situation.apply(
-        f"By their shapes, single tensors are paired, too: {old} with {new}"
-        + (f", and {len(names) - 1} more." if len(names) > 1 else "."),
+        f"What is left on both sides is paired, too: {old} with {new}{more}.",
         f"names = {names!r}\nstate_dict = {{names.get(key, key): t for key, t in state_dict.items()}}",
         {names.get(key, key): tensor for key, tensor in situation.tensors.items()},
     )
+
+
+def _of_one_shape(unexpected: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> dict[str, str]:
+    """Pairs, if shapes follow one another alike on both sides, or each of a pair is the only one of its shape."""
+    shapes = [_without_ones(tensor) for tensor in missing.values()]
+    others = [_without_ones(tensor) for tensor in unexpected.values()]
+    if shapes == others:
+        return dict(zip(unexpected, missing, strict=True))
+    pairs = {}
+    for key, shape in zip(unexpected, others, strict=True):
+        if others.count(shape) == shapes.count(shape) == 1:
+            pairs[key] = list(missing)[shapes.index(shape)]
+    return pairs
+
+
+def _of_one_layer(unexpected: Mapping[str, Tensor], missing: Mapping[str, Tensor]) -> dict[str, str]:
+    """Pairs of one layer that is left on each side and takes as many inputs: a head of other classes."""
+    layers = {key.rpartition(".")[0] for key in unexpected}, {key.rpartition(".")[0] for key in missing}
+    if len(layers[0]) != 1 or len(layers[1]) != 1 or len(unexpected) != len(missing):
+        return {}
+    old, new = layers[0].pop(), layers[1].pop()
+    pairs = {key: new + key.removeprefix(old) for key in unexpected}
+    for key, name in pairs.items():
+        if name not in missing or missing[name].shape[1:] != unexpected[key].shape[1:]:
+            return {}
+    return pairs
 
 
 def _without_ones(tensor: Tensor) -> tuple[int, ...]:

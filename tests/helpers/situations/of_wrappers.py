@@ -329,3 +329,65 @@ def torchvision_for_a_model_of_timm() -> Situation:
     for key in tensors(small_vit()):
         given[key] = right[as_in_timm(key)]
     return Situation(model, given, says=["query, key", "class_token.*cls_token"], holds=right, never=["architecture"])
+
+
+HUGGING_FACE = (  # by hand: torchvision's names of a ViT -> those of transformers
+    (r"^class_token$", "vit.embeddings.cls_token"),
+    (r"^conv_proj\.", "vit.embeddings.patch_embeddings.projection."),
+    (r"^encoder\.pos_embedding$", "vit.embeddings.position_embeddings"),
+    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"vit.encoder.layer.\1."),
+    (r"\.ln_1\.", ".layernorm_before."),
+    (r"\.self_attention\.out_proj\.", ".attention.output.dense."),
+    (r"\.ln_2\.", ".layernorm_after."),
+    (r"\.mlp\.0\.", ".intermediate.dense."),
+    (r"\.mlp\.3\.", ".output.dense."),
+    (r"^encoder\.ln\.", "vit.layernorm."),
+    (r"^heads\.head\.", "classifier."),
+)
+
+
+def as_in_transformers(right: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, tensor in right.items():
+        for pattern, replacement in HUGGING_FACE:
+            name = re.sub(pattern, replacement, name)
+        fused = re.fullmatch(r"(.*)\.self_attention\.in_proj_(weight|bias)", name)
+        if not fused:
+            found[name] = tensor
+            continue
+        for part, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+            found[f"{fused[1]}.attention.attention.{part}.{fused[2]}"] = third
+    return found
+
+
+@situation()
+def transformers_calls_the_parts_of_a_vit_otherwise() -> Situation:
+    right = tensors(small_vit())
+    return Situation(small_vit(), as_in_transformers(right), says=["query, key", "cls_token"], holds=right)
+
+
+@situation()
+def transformers_and_other_classes() -> Situation:
+    right = tensors(small_vit(5))
+    holds = {key: tensor for key, tensor in right.items() if "heads" not in key}
+    return Situation(small_vit(7), as_in_transformers(right), says=["classes.*5.*7.*heads.head"], holds=holds)
+
+
+@situation()
+def keras_with_its_own_names_and_slashes() -> Situation:
+    build = lambda: nn.ModuleDict(
+        {"c1": nn.Conv2d(3, 8, (2, 3)), "b1": nn.BatchNorm2d(8), "c2": nn.Conv2d(8, 16, 3), "fc": nn.Linear(16, 5)}
+    )
+    right = {key: tensor for key, tensor in tensors(build()).items() if "num_batches" not in key}
+    right["b1.running_mean"], right["b1.running_var"] = torch.randn(8), torch.rand(8)
+    layers = {"c1": "conv2d", "b1": "batch_normalization", "c2": "conv2d_1", "fc": "dense"}
+    leaves = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+    given = {}
+    for key, tensor in right.items():
+        layer, leaf = key.split(".")
+        if layer == "b1":
+            leaf = leaves[leaf]
+        elif leaf == "weight":
+            leaf, tensor = "kernel", tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
+        given[f"{layers[layer]}/{leaf}:0"] = tensor
+    return Situation(build(), given, says=["'/'", "kernel", "height, width"], holds=right, never=["architecture"])
