@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import StateDictError
 from ..text import few
+from .arguments import check_model, check_tensors
 from .kinds import FLOAT8, is_scaled, why_no_plain_numbers
 from .reading import StateDict
 
@@ -52,6 +53,7 @@ def fuse_qkv(state_dict: Mapping[str, Tensor], into: str = "in_proj") -> dict[st
     Raises:
         StateDictError: there are no such triples, one of the three is missing, or their inputs differ.
     """
+    check_tensors(state_dict)
     if into not in FUSED:
         raise StateDictError(f"into is one of {', '.join(FUSED)}, not {into!r}")
     result: dict[str, Tensor] = {}
@@ -76,6 +78,7 @@ def split_qkv(state_dict: Mapping[str, Tensor], names: Sequence[str] = QKV) -> d
     Raises:
         StateDictError: there is nothing fused, or it has no three equal parts (grouped queries).
     """
+    check_tensors(state_dict)
     result: dict[str, Tensor] = {}
     for key, tensor in state_dict.items():
         found = re.fullmatch(r"(.*?)\.?(?:in_proj_|(?:in_proj|qkv|qkv_proj|Wqkv)\.)(weight|bias)", key)
@@ -125,6 +128,7 @@ def fold_parametrizations(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]
     Raises:
         StateDictError: there is none of these in it.
     """
+    check_tensors(state_dict)
     plain: dict[str, tuple[str, Tensor]] = {}
     parts: set[str] = set()
     for key in state_dict:
@@ -186,6 +190,8 @@ def split_weight_norm(state_dict: Mapping[str, Tensor], model: nn.Module) -> dic
     Raises:
         StateDictError: the model has no weight_norm where the checkpoint has a plain weight.
     """
+    check_model(model)
+    check_tensors(state_dict)
     in_model = model.state_dict()
     result = dict(state_dict)
     for key in state_dict:
@@ -208,6 +214,7 @@ def rename_leaves(state_dict: Mapping[str, Tensor], names: Mapping[str, str]) ->
     Raises:
         StateDictError: two names become one.
     """
+    check_tensors(state_dict)
     result: dict[str, Tensor] = {}
     for key, tensor in state_dict.items():
         module, _, leaf = key.rpartition(".")
@@ -220,6 +227,8 @@ def rename_leaves(state_dict: Mapping[str, Tensor], names: Mapping[str, str]) ->
 
 def add_tied_names(state_dict: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The tensors under all names that the model has for them; some writers keep one name of a tensor that has two."""
+    check_model(model)
+    check_tensors(state_dict)
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -248,6 +257,8 @@ def inflate_conv(weight: Tensor, depth: int) -> Tensor:
     Raises:
         StateDictError: the weight has not four dimensions, or depth is no whole number above 0.
     """
+    if not isinstance(weight, Tensor):
+        raise StateDictError(f"the kernels of a conv are a tensor, not a {type(weight).__name__}")
     if weight.ndim != 4:
         raise StateDictError(f"a 2D conv has kernels (out, in, height, width), not {tuple(weight.shape)}")
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
@@ -266,6 +277,7 @@ def dequantize(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         StateDictError: there is nothing to do; a scale is missing or does not fit; weights are packed several in one
             integer (GPTQ, AWQ, 4 bits), which only their own library reads.
     """
+    check_tensors(state_dict)
     if packed := [key for key in state_dict if key.endswith((".qweight", ".qzeros", ".quant_map", ".absmax"))]:
         raise StateDictError(
             f"{few(map(repr, packed), 2)}: several weights lie in one integer; read it with the library that wrote it"
@@ -338,8 +350,10 @@ def merge_lora(state_dict: Mapping[str, Tensor], adapter: Mapping[str, Tensor], 
     Raises:
         StateDictError: a weight or half of a pair is missing, shapes do not fit, or this adapter was merged before.
     """
-    if not math.isfinite(scale):
-        raise StateDictError(f"scale is alpha / rank, not {scale}")
+    check_tensors(state_dict)
+    check_tensors(adapter)
+    if not isinstance(scale, int | float) or not math.isfinite(scale):
+        raise StateDictError(f"scale is alpha / rank, not {scale!r}")
     pairs: dict[str, dict[str, Tensor]] = {}
     for key, tensor in adapter.items():
         found = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_(A|B|down|up)(?:\.[^.]+)?\.weight", key)

@@ -12,6 +12,7 @@ from ..errors import StateDictError
 from ..probing import first_line
 from ..random_states import random_states_kept
 from ..text import few
+from .arguments import check_model
 from .asking import Answer, ask, twin
 from .diagnosing import diagnose, doubts, why_not_load
 from .kinds import why_not_into
@@ -55,6 +56,7 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
     Raises:
         StateDictError: the model has lazy modules, or cannot be copied; `state_dict` is no mapping.
     """
+    check_model(model)
     if not isinstance(state_dict, Mapping):
         raise StateDictError(
             f"a state_dict holds tensors by name; this is a {type(state_dict).__name__}: look what lies in it"

@@ -64,5 +64,5 @@ def _survives(tensor: Tensor, dtype: torch.dtype) -> bool:
         return dtype.is_complex or bool((tensor == tensor.round()).all())
     if torch.finfo(dtype).max >= torch.finfo(tensor.dtype).max:
         return True
-    largest = tensor[tensor.isfinite()].abs()
+    largest = tensor.detach()[tensor.isfinite()].abs()
     return largest.numel() == 0 or float(largest.max()) <= torch.finfo(dtype).max

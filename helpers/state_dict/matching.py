@@ -12,11 +12,11 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import StateDictError
 from ..text import few
+from .arguments import EXTRA_STATE, check_model, check_tensors
 from .asking import Answer, ask
 from .kinds import why_not_into
 from .report import LoadReport, RenameSuggestion, percent
 
-EXTRA_STATE = "_extra_state"  # what some modules keep beside tensors; it stays where it is
 Rename = RenameSuggestion | Mapping[str, str] | Iterable[tuple[str, str]] | Callable[[str], str] | None
 
 
@@ -42,8 +42,9 @@ def load_matching(
             cannot be copied, or whole numbers or float8 that need a scale; tensors that the model shares would get
             different values.
     """
-    if not 0 <= min_coverage <= 1:
-        raise StateDictError(f"min_coverage is a share from 0 to 1, not {min_coverage}")
+    check_model(model)
+    if not isinstance(min_coverage, int | float) or not 0 <= min_coverage <= 1:
+        raise StateDictError(f"min_coverage is a share from 0 to 1, not {min_coverage!r}")
     answer, report = _matched(model, state_dict, rename)
     on_meta = [key for key, target in answer.targets.items() if target.is_meta]
     if on_meta:
@@ -74,6 +75,7 @@ def match_keys(model: nn.Module, state_dict: Mapping[str, Tensor], *, rename: Re
 
 
 def _matched(model: nn.Module, state_dict: Mapping[str, Tensor], rename: Rename) -> tuple[Answer, LoadReport]:
+    check_model(model)
     new_names = renamed(state_dict, rename)
     answer = ask(model, _with_names(state_dict, new_names))
     both = answer.taken.keys() | answer.mismatched.keys()
@@ -104,8 +106,9 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Its parameters and buffers by name, without what else some modules put into their state_dict.
 
     Raises:
-        StateDictError: a lazy module does not know its shapes yet.
+        StateDictError: it is no model, or a lazy module does not know its shapes yet.
     """
+    check_model(model)
     tensors = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     lazy = [key for key, tensor in tensors.items() if is_lazy(tensor)]
     if lazy:
@@ -120,7 +123,7 @@ def renamed(state_dict: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
         StateDictError: something is no tensor, or has no name; two names become one, or a dictionary renames what is
             not there.
     """
-    _refuse_what_is_no_tensor(state_dict)
+    check_tensors(state_dict)
     if rename is None:
         return {old: old for old in state_dict}
     if isinstance(rename, RenameSuggestion):
@@ -145,19 +148,6 @@ def renamed(state_dict: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
             raise StateDictError(f"rename: {olds[new]!r} and {old!r} would both become {new!r}")
         olds[new] = old
     return new_names
-
-
-def _refuse_what_is_no_tensor(state_dict: Mapping[str, Tensor]) -> None:
-    if not isinstance(state_dict, Mapping):
-        raise StateDictError(f"a state_dict holds tensors by name; this is a {type(state_dict).__name__}")
-    for key, value in state_dict.items():
-        if not isinstance(key, str):
-            raise StateDictError(f"{key!r} is a {type(key).__name__} and no name: give its tensor one")
-        if not isinstance(value, Tensor) and not key.endswith(EXTRA_STATE):
-            raise StateDictError(
-                f"{key!r} holds a {type(value).__name__} and no tensor: if the tensors lie deeper, take them out "
-                "(explain(model, state_dict) says where they lie)"
-            )
 
 
 def _pairs(rename: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

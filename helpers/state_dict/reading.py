@@ -19,6 +19,7 @@ from ..errors import StateDictError
 from ..file_kinds import FOLDER, INDEX, LEGACY, MATLAB_5, MATLAB_73, SAFETENSORS, ZIP, kind_of
 from ..matconvnet import MatConvNetError, load_matconvnet
 from ..text import few
+from .arguments import check_path
 from .nests import DEPTH, describe, open_nest
 from .shards import WEIGHTS, index_in, only_file_in, read_index, refuse_what_the_index_does_not_say
 from .stand_ins import blocked_name, is_attack, load_with_stand_ins
@@ -82,7 +83,7 @@ def read_state_dict(
         StateDictError: it is damaged, no checkpoint, or holds more than tensors; nothing lies under `key`; says what
             to do.
     """
-    path = Path(path)
+    path = check_path(path)
     kind = _readable_kind(path)
     if kind == FOLDER:
         path = index_in(path) or only_file_in(path)
@@ -118,7 +119,7 @@ def load_safely(path: str | Path, *, verify: bool = True) -> object:
         FileNotFoundError: there is no such file.
         StateDictError: it is damaged, not what `torch.save` writes, or more than tensors, numbers and strings.
     """
-    path = Path(path)
+    path = check_path(path)
     kind = _readable_kind(path)
     mmap = _is_mapped(path, kind, verify)
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .arguments import check_tensors
 from .fitting import cut
 from .matching import tensors_of
 from .numbering import (
@@ -42,6 +43,7 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     Order and names are taken on trust. Modules of the same shapes that were exchanged and renamed cannot be noticed
     here: compare outputs after loading.
     """
+    check_tensors(state_dict)
     model_tensors = tensors_of(model)
     in_checkpoint, in_model = modules_of(state_dict), modules_of(model_tensors)
     if not _leaves(in_checkpoint) & _leaves(in_model):  # names that say nothing: each tensor on its own

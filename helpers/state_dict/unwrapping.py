@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..text import few
+from .arguments import EXTRA_STATE
 from .fitting import best_fit
-from .matching import EXTRA_STATE, tensors_of
+from .matching import tensors_of
 from .nests import NESTS
 
 DEPTH = 8  # nests within nests that are looked into

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import StateDictError
+from .arguments import check_path
 from .converting import add_tied_names
 from .kinds import is_scaled, why_no_plain_numbers
 from .reading import PREFIXES, StateDict, read_state_dict, shared_by_all
@@ -42,11 +43,16 @@ def load_without_copying(
             tensors that are no plain numbers; the model has buffers that no checkpoint holds; it cannot be built on
             `meta`.
     """
+    path = check_path(path)
+    if isinstance(build, nn.Module) or not callable(build):
+        raise StateDictError(f"build is a function that makes the model, not a {type(build).__name__}")
     try:
         with torch.device("meta"):
             model = build()
     except (NotImplementedError, RuntimeError) as error:
         raise StateDictError("this model computes with tensors while it is built: build it on the CPU") from error
+    if not isinstance(model, nn.Module):
+        raise StateDictError(f"build made a {type(model).__name__}, not a model")
     homeless = sorted(_not_in_checkpoints(model))
     if homeless:
         raise StateDictError(
@@ -57,14 +63,14 @@ def load_without_copying(
     # a prefix that the model has itself is none
     prefixes = [prefix for prefix in PREFIXES if not shared_by_all(prefix, model.state_dict())]
     state_dict = read_state_dict(path, verify=verify, prefixes=prefixes, key=key)
-    _refuse_what_is_no_weight(model, state_dict, Path(path).name)
+    _refuse_what_is_no_weight(model, state_dict, path.name)
     tensors = OrderedDict(add_tied_names(state_dict, model))
     if hasattr(state_dict, "_metadata"):
         tensors._metadata = state_dict._metadata  # type: ignore[attr-defined]
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        raise StateDictError(f"{Path(path).name} does not fit: {error}") from error
+        raise StateDictError(f"{path.name} does not fit: {error}") from error
     for names in tied:
         _tie(model, names)
     return model
