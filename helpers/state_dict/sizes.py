@@ -13,6 +13,7 @@ from ..text import few
 from .report import Shape
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CLASSES = ("num_classes", "num_columns", "n_classes", "num_labels")  # what modules call the number that they keep
 OF_IMAGES = 4  # channels, at most
 Mismatched = Mapping[str, tuple[Shape, Shape]]
 
@@ -195,31 +196,43 @@ def _classes(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
     keys = {key for key in keys if module_name(key) in heads}
     if not heads:
         return
-    counts = {}
+    groups: dict[tuple[int, int, int], list[str]] = defaultdict(list)  # classes there and here, outputs for each
     for head in heads:
         there, here = next(shapes for key, shapes in left.items() if key in keys and module_name(key) == head)
-        counts[head] = there[0], here[0]
-    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for head, pair in counts.items():
-        groups[pair].append(head)
-    pairs = sorted(groups, key=lambda pair: pair[0])
-    smallest = pairs[0]
-    said = f"{smallest[0]} in the checkpoint, {smallest[1]} in the model ({_heads(groups[smallest])})"
-    others = []
-    for pair in pairs[1:]:
-        times = [number / base for number, base in zip(pair, smallest, strict=True)]
-        each = f", {times[0]:g} for each class" if times[0] == times[1] and times[0].is_integer() else ""
-        others.append(f"{pair[0]} and {pair[1]} in {_heads(groups[pair])}{each}")
-    also = f"; {'; '.join(others)}" if others else ""
+        each = _outputs_for_each(model, head, there[0], here[0])
+        groups[there[0] // each, here[0] // each, each].append(head)
+    smallest = min(groups)
+    said = [f"{smallest[0]} in the checkpoint, {smallest[1]} in the model ({_heads(groups[smallest], smallest[2])})"]
+    for group in sorted(groups):
+        times = group[0] / smallest[0]
+        if group[:2] == smallest[:2] and group != smallest:
+            said.append(_heads(groups[group], group[2]))
+        elif group != smallest and times.is_integer() and times * smallest[1] == group[1]:
+            said.append(_heads(groups[group], group[2] * int(times)))
+        elif group != smallest:
+            said.append(f"{group[0]} and {group[1]} in {_heads(groups[group], group[2])}")
     stays, train = ("That layer stays as it is", "train it")
     if len(heads) > 1:
         stays, train = "Those layers stay as they are", "train them"
-    yield Finding(f"Another number of classes: {said}{also}. {stays}, random in a new model; {train}.", keys)
+    yield Finding(f"Another number of classes: {'; '.join(said)}. {stays}, random in a new model; {train}.", keys)
 
 
-def _heads(names: list[str]) -> str:
+def _outputs_for_each(model: nn.Module, head: str, there: int, here: int) -> int:
+    """How many outputs a head has for each class: anchors, for instance, if a module around it says the number."""
+    name = head
+    while name:
+        name = module_name(name)
+        for attribute in CLASSES:
+            classes = getattr(_at(model, name), attribute, None)
+            if isinstance(classes, int) and classes > 0 and here % classes == 0 and there % (here // classes) == 0:
+                return here // classes
+    return 1
+
+
+def _heads(names: list[str], each: int) -> str:
     shown = few([name or "the model itself" for name in names])
-    return f"{len(names)} heads: {shown}" if len(names) > 1 else shown
+    shown = f"{len(names)} heads: {shown}" if len(names) > 1 else shown
+    return f"{shown}, {each} outputs for each class" if each > 1 else shown
 
 
 def _inputs(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
