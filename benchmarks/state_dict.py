@@ -1,5 +1,7 @@
 """From a file of VGG16's size (553 MB) to a ready torchvision VGG16: time and private memory of each way.
 
+Then `load_matching` and `explain` against the number of modules, beside PyTorch's own `load_state_dict`.
+
 usage: python benchmarks/state_dict.py
 
 The naive recipe builds the model, loads the checkpoint into memory, filters its keys and copies. What cannot be
@@ -21,8 +23,9 @@ from statistics import median
 
 import torch
 import torchvision
+from torch import nn
 
-from helpers.state_dict import load_without_copying
+from helpers.state_dict import explain, load_matching, load_without_copying
 
 
 def naive(path: str) -> object:
@@ -90,6 +93,27 @@ def main() -> None:
             print(
                 f"{way:24} {taken:7.3f} s   {taken / reference:6.4f} of the recipe   {memory:7.1f} MB of private memory"
             )
+    for modules in MODULES:
+        seconds = {way: median(by_modules(way, modules) for _ in range(3)) for way in BY_MODULES}
+        shown = "   ".join(f"{way} {taken:6.2f} s" for way, taken in seconds.items())
+        print(f"{modules:5} modules   {shown}")
+
+
+MODULES = (1250, 2500, 5000)
+BY_MODULES: dict[str, Callable[[nn.Module, dict], object]] = {
+    "load_matching": load_matching,
+    "explain": explain,
+    "limit: load_state_dict": lambda model, state_dict: model.load_state_dict(state_dict),
+}
+
+
+def by_modules(way: str, modules: int) -> float:
+    """Seconds for so many Linears in a row."""
+    model, source = (nn.Sequential(*(nn.Linear(2, 3) for _ in range(modules))) for _ in range(2))
+    state_dict = source.state_dict()
+    start = time.perf_counter()
+    BY_MODULES[way](model, state_dict)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def _matched(model: nn.Module, state_dict: Mapping[str, Tensor], rename: Rename)
     new_names = renamed(state_dict, rename)
     answer = ask(model, _with_names(state_dict, new_names))
     both = answer.taken.keys() | answer.mismatched.keys()
-    filled = {key for keys in _names(model).values() if not keys.isdisjoint(answer.taken) for key in keys}
+    filled = _filled(model, answer.taken)
     report = LoadReport(
         loaded=tuple(answer.taken),
         missing=tuple(key for key in answer.targets if key not in both and key not in filled),
@@ -168,8 +168,17 @@ def _coverage(model: nn.Module, loaded: Collection[str]) -> float:
     """Share of the numbers in the parameters; one that has two names counts once."""
     names = _names(model)
     total = sum(parameter.numel() for parameter in names)
-    found = sum(parameter.numel() for parameter, keys in names.items() if not keys.isdisjoint(loaded))
+    found = sum(parameter.numel() for parameter, keys in names.items() if any(key in loaded for key in keys))
     return found / total if total else float(bool(loaded))
+
+
+def _filled(model: nn.Module, loaded: Collection[str]) -> set[str]:
+    """The names of parameters that are loaded under one of their names."""
+    filled: set[str] = set()
+    for keys in _names(model).values():
+        if any(key in loaded for key in keys):
+            filled |= keys
+    return filled
 
 
 def _names(model: nn.Module) -> dict[Tensor, set[str]]:
