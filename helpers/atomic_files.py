@@ -13,6 +13,11 @@ from pathlib import Path
 
 from .errors import WeightsError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _numbers = count()
 _in_use: set[Path] = set()  # temporaries that this process, in any of its threads, is writing
 
@@ -96,6 +101,21 @@ def temporary(path: Path) -> Iterator[Path]:
     finally:
         place.unlink(missing_ok=True)
         _in_use.discard(place)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process that asks for the same folder goes on meanwhile; without locks, as on Windows, all do."""
+    if fcntl is None:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def flush_to_disk(place: Path) -> None:

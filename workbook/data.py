@@ -103,7 +103,12 @@ def normalize(images: Tensor, size: int | tuple[int, int] = 64) -> Tensor:
 
     Returns:
         (N, 3, height, width) float32: scaled to 0-1, then ImageNet's mean taken away and divided by its std.
+
+    Raises:
+        ValueError: the images hold fractions, so they were scaled before.
     """
+    if images.is_floating_point() and images.numel() and 0 < images.max() <= 1:
+        raise ValueError(f"images go from 0 to 255; these end at {float(images.max()):.3g}: scaled before?")
     shape = (size, size) if isinstance(size, int) else size
     resized = F.interpolate(images.float() / 255, size=shape, mode="bilinear", align_corners=False)
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)

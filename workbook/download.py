@@ -11,6 +11,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from helpers.atomic_files import alone
+
 CHUNK = 1 << 20
 
 
@@ -40,22 +42,27 @@ def fetch(url: str, *, md5: str = "", sha256: str = "", folder: Path | None = No
         ValueError: neither checksum is given.
         DownloadError: no connection, the server refused, it broke off, or the checksum differs.
     """
-    kind, expected = ("md5", md5) if md5 else ("sha256", sha256)
+    kind, expected = ("md5", md5.lower()) if md5 else ("sha256", sha256.lower())
     if not expected:
         raise ValueError("a checksum is needed: md5 or sha256")
+    if not re.fullmatch(r"[0-9a-f]+", expected):
+        raise ValueError(f"{expected!r} is no {kind}: those are of the digits 0 to 9 and a to f")
     path = (folder or cache_folder()) / url.rsplit("/", 1)[-1]
     if path.is_file():
         return path
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        while not _download(url, part):  # a server may send less than was asked for
-            pass
-        found = _digest(part, kind)
-        if found.startswith(expected):
-            part.replace(path)
-            return path
-        part.unlink()
+        with alone(path.parent):  # two that write one part would mix it
+            if path.is_file():
+                return path
+            while not _download(url, part):  # a server may send less than was asked for
+                pass
+            found = _digest(part, kind)
+            if found.startswith(expected):
+                part.replace(path)
+                return path
+            part.unlink()
     except (OSError, http.client.HTTPException, ValueError) as error:
         kept = f"{part.stat().st_size:,} bytes are kept" if part.is_file() else "nothing had arrived"
         raise DownloadError(f"{url}: {type(error).__name__}: {error}; {kept}, run this again to go on") from error

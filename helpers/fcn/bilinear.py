@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import FCNError
+from ..layers import whole_number, why_not_plain
 
 
 def bilinear_kernel(size: int) -> Tensor:
@@ -19,14 +20,14 @@ def bilinear_kernel(size: int) -> Tensor:
         size: height and width in pixels.
 
     Raises:
-        FCNError: below 1.
+        FCNError: no whole number, or below 1.
     """
     return _exact_kernel(size).float()
 
 
 def _exact_kernel(size: int) -> Tensor:
-    if size < 1:
-        raise FCNError(f"a kernel has at least one pixel, not {size}")
+    if whole_number(size) is None or size < 1:
+        raise FCNError(f"a kernel has a whole number of pixels, at least one, not {size!r}")
     reach = (size + 1) // 2
     centre = reach - 1 if size % 2 else reach - 0.5
     line = 1 - (torch.arange(size, dtype=torch.float64) - centre).abs() / reach
@@ -41,8 +42,13 @@ def init_bilinear_(conv: nn.ConvTranspose2d) -> None:
         conv: weight (C, C / groups, size, size) with as many outputs as inputs, in one group or in C.
 
     Raises:
-        FCNError: other shapes. The conv is then as it was.
+        FCNError: no transposed conv, other shapes, or a weight that is made from other tensors. The conv is then as it
+            was.
     """
+    if not isinstance(conv, nn.ConvTranspose2d):
+        raise FCNError(f"bilinear upsampling is a ConvTranspose2d, not a {type(conv).__name__}")
+    if why := why_not_plain(None, conv, "this conv"):
+        raise FCNError(why)
     channels, height, width = conv.in_channels, *conv.kernel_size
     if conv.out_channels != channels:
         raise FCNError(f"{channels} channels cannot be interpolated to {conv.out_channels}; make both the same")
@@ -72,11 +78,19 @@ def upsample_bilinear(x: Tensor, scale: int) -> Tensor:
     Raises:
         FCNError: the scale is not a whole number above 1.
     """
-    if scale < 2 or int(scale) != scale:
-        raise FCNError(f"the scale must be a whole number above 1, not {scale}")
+    _check_scale(scale)
+    if not isinstance(x, Tensor) or x.ndim != 4:
+        found = tuple(x.shape) if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise FCNError(f"maps are (N, C, H, W), not {found}")
     larger = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=scale, mode="bilinear", align_corners=False)
     crop = (scale + 1) // 2
     return larger[..., crop:-crop, crop:-crop]
+
+
+def _check_scale(scale: object) -> None:
+    number = whole_number(scale)
+    if number is None or number < 2:
+        raise FCNError(f"the scale must be a whole number above 1, not {scale!r}")
 
 
 class BilinearUpsampling(nn.Module):
@@ -89,7 +103,14 @@ class BilinearUpsampling(nn.Module):
     """
 
     def __init__(self, scale: int, padding: int = 0) -> None:
+        """
+        Raises:
+            FCNError: the scale is not a whole number above 1, the padding no whole number from 0 on.
+        """
         super().__init__()
+        _check_scale(scale)
+        if whole_number(padding) is None or padding < 0:
+            raise FCNError(f"the padding must be a whole number of pixels, 0 or more, not {padding!r}")
         self.kernel_size, self.stride, self.padding = 2 * scale - scale % 2, scale, padding
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import FCNError
+from ..layers import whole_number, why_not_plain
 from .networks import FCN8s, FCN16s, FCN32s
 
 FCN = FCN32s | FCN16s | FCN8s
@@ -23,8 +24,12 @@ def linear_to_conv(linear: nn.Linear, size: int, padding: int = 0) -> nn.Conv2d:
         A conv from C channels, whose weight and bias are copies.
 
     Raises:
-        FCNError: the features are no multiple of size².
+        FCNError: it is no Linear, or the features are no multiple of size².
     """
+    if not isinstance(linear, nn.Linear):
+        raise FCNError(f"a Linear becomes a conv, not a {type(linear).__name__}")
+    if whole_number(size) is None or size < 1:
+        raise FCNError(f"the size is a whole number of pixels, at least one, not {size!r}")
     if linear.in_features % size**2:
         raise FCNError(f"{linear.in_features} features are not so many maps of {size}x{size}")
     conv = nn.Conv2d(
@@ -62,6 +67,10 @@ def copy_vgg16_(fcn: FCN, vgg16: nn.Module) -> None:
             raise FCNError(f"{source} {shape} does not fill {target} {wanted}; make the FCN with the same {options}")
         if layer.bias is None:
             raise FCNError(f"{source} has no bias, and {target} has one")
+        if why := why_not_plain(None, conv, target):
+            raise FCNError(f"{why}; the FCN is as it was")
+        _refuse_without_numbers(source, layer.weight, layer.bias)
+        _refuse_without_numbers(target, conv.weight)
     for (_, conv), (_, layer) in zip(targets, sources, strict=True):
         conv.load_state_dict({"weight": layer.weight.reshape(conv.weight.shape), "bias": layer.bias})
 
@@ -89,5 +98,11 @@ def copy_coarser_(fcn: FCN, coarser: FCN) -> None:
         if have[name].shape != tensor.shape:
             shapes = f"{tuple(tensor.shape)} does not fill {tuple(have[name].shape)}"
             raise FCNError(f"{name} {shapes}; make both networks with the same options")
+        _refuse_without_numbers(name, tensor, have[name])
     for name, tensor in taken.items():
         have[name].copy_(tensor)
+
+
+def _refuse_without_numbers(name: str, *tensors: Tensor) -> None:
+    if any(tensor.is_meta for tensor in tensors):
+        raise FCNError(f"{name} is on the meta device, without numbers: build it on the CPU, or load it first")

@@ -6,11 +6,10 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,16 +19,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data.dataloader import default_collate
 
-from ..atomic_files import replacing, target_of
+from ..atomic_files import alone, replacing, target_of
 from ..errors import FreezingError
 from ..random_states import random_state, random_states_kept
 from .batches import CachedFeatures, Leaf, Structure, moved, put_together, rows_in, split, take_apart
 from .reports import MODE_MATTERS
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 TRIED = 8  # examples that are read twice, to see whether they come out alike
 ABOUT = "__cache__"  # in features.json, what belongs to all files together
@@ -117,7 +111,7 @@ def load_features(folder: str | Path) -> TensorDataset | CachedFeatures:
     folder = Path(folder)
     if not (folder / "features.json").is_file():
         raise FreezingError(f"{folder.name} holds no features; cache_features writes them")
-    with _alone(folder):
+    with alone(folder):
         return _loaded(folder)
 
 
@@ -279,7 +273,7 @@ class _Files(_Store):
             self.files[name].write(_seal(cache, name, dtype, (self.rows, *shape)))
             self.files[name].close()
         index[ABOUT] = {"id": cache, "structure": self.structure, "values": self.values}
-        with _alone(self.folder):
+        with alone(self.folder):
             with replacing(self.folder / "features.json", FreezingError) as place:
                 place.write_text(json.dumps(index))
                 self.places.close()  # the others take their names first; what is mapped of older ones stays as it is
@@ -290,21 +284,6 @@ class _Files(_Store):
         for file in self.files.values():
             file.close()
         self.places.__exit__(*sys.exc_info())
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process gives files in this folder their names meanwhile. Without locks, the seals tell."""
-    if fcntl is None:
-        yield
-        return
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(place, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(place)
 
 
 def _length(loader: object) -> object:

@@ -40,8 +40,10 @@ def save_matconvnet(
         compressed: zlib-compress each variable, as MATLAB does by default.
 
     Raises:
-        MatConvNetError: a layer that cannot be written without loss; nothing is written then.
+        MatConvNetError: a layer that cannot be written without loss, or no normalization; nothing is written then.
     """
+    if not normalization:
+        raise MatConvNetError("normalization is empty: give averageImage at least, for MatConvNet reads it")
     cell = np.empty((1, len(layers)), dtype=object)
     for i, layer in enumerate(layers):
         cell[0, i] = _struct(_fields(layer))

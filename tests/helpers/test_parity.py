@@ -1,11 +1,13 @@
 """Where two networks part: found by hooks, compared with a network that is run by hand, layer by layer."""
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import nn
 
+from helpers.errors import WeightsError
 from helpers.parity import compare_outputs, outputs_of, relative_difference
 
 
@@ -115,3 +117,64 @@ def test_relative_differences() -> None:
     zeros = torch.zeros(2)
     assert relative_difference(zeros, zeros) == 0
     assert relative_difference(a, zeros) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_tenth_apart_is_a_tenth_apart_in_every_type(dtype) -> None:
+    b = torch.full((300, 300), 100.0, dtype=dtype)  # whose squares half precision cannot add up
+    assert relative_difference(b * 1.125, b) == pytest.approx(0.125, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-300, 3e38, 1e300])
+def test_tiny_and_huge_numbers_are_compared(size) -> None:
+    b = torch.tensor([3.0, 4.0], dtype=torch.float64) * size
+    assert relative_difference(b * 1.5, b) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 5], 2 / math.sqrt(30)),
+        ([True, False], [True, True], 1 / math.sqrt(2)),
+        ([math.inf, 3.0], [math.inf, 4.0], 0.25),
+        ([math.nan, 4.0], [math.nan, 4.0], 0.0),
+        ([math.inf, 4.0], [-math.inf, 4.0], math.inf),
+        ([math.nan, 4.0], [1.0, 4.0], math.inf),
+        ([1.0, 2.0], [math.nan, 2.0], math.inf),
+        ([0.0, 0.0], [0.0, 0.0], 0.0),
+        ([1.0, 0.0], [0.0, 0.0], 1.0),
+        ([3 + 4j], [0 + 4j], 0.75),
+        ([], [], 0.0),
+    ],
+)
+def test_numbers_of_every_kind_are_compared(a, b, expected) -> None:
+    assert relative_difference(torch.tensor(a), torch.tensor(b)) == pytest.approx(expected)
+
+
+def test_what_holds_no_numbers_is_named() -> None:
+    for wrong, message in ((None, "a NoneType, not a tensor"), (torch.ones(2, device="meta"), "meta device")):
+        with pytest.raises(WeightsError, match=f"the logits: one is .*{message}"):
+            relative_difference(torch.ones(2), wrong, "the logits")
+
+
+class Several(nn.Module):
+    def __init__(self, make) -> None:
+        super().__init__()
+        self.first, self.second, self.make = nn.Linear(3, 4), nn.Linear(3, 2), make
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.make(self.first(x), self.second(x))
+
+
+@pytest.mark.parametrize("make", [lambda a, b: (a, b), lambda a, b: {"out": a, "aux": [b]}])
+def test_several_outputs_differ_as_much_as_the_worst_of_them(make) -> None:
+    model = Several(make)
+    other = copy.deepcopy(model)
+    inputs = torch.randn(5, 3)
+    assert compare_outputs(model, other, {"": ""}, inputs) == {"": 0.0}
+    with torch.no_grad():
+        model.second.weight.mul_(1.5)
+        model.second.bias.mul_(1.5)
+    assert compare_outputs(model, other, {"": ""}, inputs)[""] == pytest.approx(0.5, rel=1e-5)
+    with pytest.raises(WeightsError, match="put out other things"):
+        compare_outputs(model, other, {"": "first"}, inputs)

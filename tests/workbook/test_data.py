@@ -123,3 +123,9 @@ def test_the_training_script_folds_batch_norm_without_changing_the_function(monk
     places = [(dy, dx) for dy in range(9) for dx in range(9)]
     candidates = [pixels[0, :, 4 + dy : 20 + dy, 4 + dx : 20 + dx] for dy, dx in places]
     assert any(torch.equal(centre, c) or torch.equal(centre, c.flip(2)) for c in candidates)
+
+
+def test_images_that_were_scaled_before_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"images go from 0 to 255; these end at 0\.5"):
+        data.normalize(torch.full((1, 3, 8, 8), 0.5))
+    assert data.normalize(torch.full((1, 3, 8, 8), 128.0)).shape == (1, 3, 64, 64)

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -139,3 +140,16 @@ def test_no_file_and_no_server_are_clear_errors(server, tmp_path) -> None:
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "pretrained-weights-workbook"
+
+
+def test_a_checksum_in_capitals_is_the_same_and_words_are_none(server, tmp_path) -> None:
+    assert fetch(server.url, md5=MD5.upper(), folder=tmp_path).read_bytes() == CONTENT
+    with pytest.raises(ValueError, match="'of the file' is no md5"):
+        fetch(server.url, md5="of the file", folder=tmp_path / "new")
+
+
+def test_two_at_once_fetch_it_once(server, tmp_path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(server.url, md5=MD5, folder=tmp_path), range(4)))
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert len(server.ranges) == 1

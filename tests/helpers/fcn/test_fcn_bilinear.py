@@ -1,10 +1,13 @@
 """Bilinear upsampling against plain loops and torch's own interpolation."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from helpers.fcn import (
     BilinearUpsampling,
@@ -89,8 +92,38 @@ def test_a_scale_is_a_whole_number_above_one(scale) -> None:
 
 
 def test_a_kernel_has_a_pixel() -> None:
-    with pytest.raises(FCNError, match="at least one pixel, not 0"):
-        bilinear_kernel(0)
+    for wrong in (0, -1, 2.5, True, "3", float("nan")):
+        with pytest.raises(FCNError, match="a whole number of pixels, at least one, not"):
+            bilinear_kernel(wrong)
+
+
+@pytest.mark.parametrize(("scale", "padding"), [(1, 0), (2.0, 0), (True, 0), (2, -1), (2, 0.5), ("2", 0)])
+def test_a_layer_without_a_kernel_is_refused_when_it_is_made(scale, padding) -> None:
+    with pytest.raises(FCNError, match="must be a whole number"):
+        BilinearUpsampling(scale, padding)
+
+
+def test_maps_have_four_dimensions() -> None:
+    with pytest.raises(FCNError, match=r"maps are \(N, C, H, W\), not \(3, 4, 5\)"):
+        BilinearUpsampling(2)(torch.ones(3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: parametrizations.weight_norm(nn.ConvTranspose2d(3, 3, 4)),
+        lambda: prune.random_unstructured(nn.ConvTranspose2d(3, 3, 4), "weight", 0.5),
+        lambda: parametrizations.spectral_norm(nn.ConvTranspose2d(3, 3, 4)),
+        lambda: nn.Conv2d(3, 3, 4),
+        lambda: None,
+    ],
+)
+def test_what_cannot_begin_as_bilinear_is_refused_and_stays(make) -> None:
+    conv = make()
+    before = copy.deepcopy(conv.state_dict()) if conv is not None else {}
+    with pytest.raises(FCNError):
+        init_bilinear_(conv)
+    assert all(torch.equal(conv.state_dict()[key], tensor) for key, tensor in before.items())
 
 
 @pytest.mark.parametrize(("scale", "padding"), [(2, 0), (2, 1), (5, 3), (8, 8), (32, 19)])
