@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
@@ -25,7 +27,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the fil
     "lrn": {"param": (5, 1, 0.0001 / 5, 0.75)},
     "normalize": {"param": (5, 1, 0.0001 / 5, 0.75)},
 }
+CHECKED = {*DEFAULTS, "relu", "dropout"}  # whose options are known
 LENGTHS = {"stride": 2, "dilate": 2, "upsample": 2, "pool": 2, "pad": 4, "crop": 4}
+COUNTS = {"epsilon": 1, "leak": 1, "rate": 1, "param": 4}  # options -> how many numbers they are
 NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # nor what only matters in MATLAB
     "precious",
     "momentum",
@@ -45,7 +49,7 @@ def read_layer(fields: Any, number: int) -> Layer:
     options = dict(DEFAULTS.get(kind, {}))
     for key, value in fields.items():
         if key not in NOT_OPTIONS and not is_empty(value):
-            options[key] = _option(key, value, label) if kind in DEFAULTS else _plain_option(value)
+            options[key] = _option(key, value, label) if kind in CHECKED else _plain_option(value)
     if kind == "pool" and "pool" not in options:
         raise MatConvNetError(f"{label}: the field `pool`, the size of its window, is missing")
     arrays = _arrays(fields)
@@ -99,11 +103,22 @@ def _checked(arrays: list[Any], label: str) -> list[NDArray]:
         if is_empty(array):
             raise MatConvNetError(f"{label}: weights of size 0 stand before others, {_shapes(arrays)}")
         if not _is_numeric(array):
-            raise MatConvNetError(
-                f"{label}: its weights are no numbers but a MATLAB object; if the network was saved on the GPU, "
-                "save it again in MATLAB after net = vl_simplenn_move(net, 'cpu')"
-            )
+            raise MatConvNetError(f"{label}: its weights are {_why_no_numbers(array)}")
     return arrays
+
+
+def _why_no_numbers(array: Any) -> str:
+    """What weights are that are no real numbers, and what to do in MATLAB."""
+    if scipy.sparse.issparse(array):
+        return "sparse: save full(...) of them"
+    if isinstance(array, str) or (isinstance(array, np.ndarray) and array.dtype.kind in "US"):
+        return "text, not numbers"
+    if isinstance(array, np.ndarray) and array.dtype.kind == "c":
+        return "complex: a network computes with real numbers"
+    return (
+        "no numbers but a MATLAB object; if the network was saved on the GPU, save it again in MATLAB after "
+        "net = vl_simplenn_move(net, 'cpu')"
+    )
 
 
 def _conv_params(arrays: list[NDArray], kind: str, label: str) -> dict[str, Tensor]:
@@ -151,14 +166,39 @@ def is_empty(value: Any) -> bool:
 
 
 def _option(key: str, value: Any, label: str) -> Any:
-    """Sizes and pads at their full length; the rest as `_plain_option` has it."""
-    if key not in LENGTHS or not isinstance(value, np.ndarray):
-        return _plain_option(value)
-    numbers = tuple(int(n) for n in np.nan_to_num(value.ravel(), nan=-1))
-    if len(numbers) not in (1, LENGTHS[key]) or any(value.ravel() != numbers):
-        found = value.ravel().tolist()
-        raise MatConvNetError(f"{label}: `{key}` is {found}, expected 1 or {LENGTHS[key]} whole numbers")
+    """Sizes and pads at their full length; the rest as `_plain_option` has it.
+
+    Raises:
+        MatConvNetError: an option that is known is text where numbers belong, of another length, or out of range.
+    """
+    if key in LENGTHS:
+        return _lengths(key, value, label)
+    if key == "method" and not isinstance(value, str):
+        raise MatConvNetError(f"{label}: `method` is {_shown(value)}, expected the name of one")
+    plain = _plain_option(value)
+    if key in COUNTS:
+        numbers = plain if isinstance(plain, tuple) else (plain,)
+        known = all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+        if not known or len(numbers) != COUNTS[key]:
+            raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, expected {COUNTS[key]} finite numbers")
+    return plain
+
+
+def _lengths(key: str, value: Any, label: str) -> tuple[int, ...]:
+    least = 0 if key in ("pad", "crop") else 1
+    what = f"expected 1 or {LENGTHS[key]} whole numbers, {least} at least"
+    if not _is_numeric(value) and not (isinstance(value, np.ndarray) and value.dtype.kind == "b"):
+        raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, {what}")
+    numbers = tuple(int(n) for n in np.nan_to_num(value.ravel(), nan=-1, posinf=-1, neginf=-1))
+    if len(numbers) not in (1, LENGTHS[key]) or any(value.ravel() != numbers) or min(numbers) < least:
+        raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, {what}")
     return numbers * (LENGTHS[key] // len(numbers))
+
+
+def _shown(value: Any) -> str:
+    """What stands in a field, in a few letters."""
+    text = str(value.ravel().tolist()) if isinstance(value, np.ndarray) else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _plain_option(value: Any) -> Any:

@@ -63,7 +63,10 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path.name}: a MATLAB file that cannot be read to its end ({type(error).__name__}: {error}); "
             f"it is {path.stat().st_size:,} bytes, compare that with its source and download it again"
         ) from error
-    return {key: _plain(value) for key, value in contents.items() if not key.startswith("__")}
+    try:
+        return {key: _plain(value) for key, value in contents.items() if not key.startswith("__")}
+    except RecursionError as error:
+        raise MatConvNetError(f"{path.name}: cells lie in one another deeper than any network has them") from error
 
 
 def _plain(value: Any) -> Any:

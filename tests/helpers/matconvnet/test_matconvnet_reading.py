@@ -1,11 +1,15 @@
 """Every form in which a SimpleNN file has been met, and every file that is none."""
 
+import inspect
+import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from matlab import cell, save, struct
 from numpy.typing import NDArray
@@ -223,6 +227,41 @@ def test_a_broken_layer_is_named(tmp_path, message) -> None:
         load_matconvnet(save(tmp_path / "a.mat", layers=cell(BROKEN_LAYERS[message])))
 
 
+def odd(kind: str, **fields) -> NDArray:
+    """One layer with a field of a kind that MatConvNet does not know."""
+    given = {"weights": cell(np.ones((2, 3, 4, 5)), np.ones(5))} if kind == "conv" else {}
+    if kind == "pool":
+        given = {"pool": np.array([2, 3])}
+    return struct(type=kind, name="odd", **(given | fields))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (odd("conv", stride="two"), "`stride` is 'two', expected 1 or 2 whole numbers, 1 at least"),
+        (odd("conv", stride=np.array([0, 1])), r"`stride` is \[0, 1\]"),
+        (odd("conv", pad=np.array([-1, 0, 0, 0])), r"`pad` is \[-1, 0, 0, 0\], expected 1 or 4 whole numbers, 0"),
+        (odd("conv", pad=np.array([np.nan])), r"`pad` is \[nan\]"),
+        (odd("conv", pad=np.array([np.inf])), r"`pad` is \[inf\]"),
+        (odd("conv", pad=np.array([1j])), "`pad` is"),
+        (odd("conv", dilate=cell(1, 2)), "`dilate` is"),
+        (odd("pool", method=np.array([1.0])), r"`method` is \[1.0\], expected the name of one"),
+        (odd("relu", leak="little"), "`leak` is 'little', expected 1 finite numbers"),
+        (odd("relu", leak=np.array([0.1, 0.2])), "`leak` is"),
+        (odd("lrn", param=np.array([5.0, 1.0])), r"`param` is \[5.0, 1.0\], expected 4 finite numbers"),
+        (odd("lrn", param=np.array([5.0, 1.0, np.nan, 1.0])), "`param` is"),
+        (odd("dropout", rate="half"), "`rate` is 'half'"),
+        (odd("conv", weights=cell(np.ones((2, 3, 4, 5)) * 1j, np.ones(5))), "its weights are complex"),
+        (odd("conv", weights=cell(scipy.sparse.csc_matrix(np.eye(3)), np.ones(3))), "its weights are sparse"),
+        (odd("conv", weights=cell("kernel", np.ones(5))), "its weights are text"),
+    ],
+)
+def test_options_and_weights_that_are_none_are_named_at_loading(tmp_path, layer, message) -> None:
+    path = save(tmp_path / "net.mat", layers=cell(layer))
+    with pytest.raises(MatConvNetError, match=rf"net\.mat: layer 1 \(odd, \w+\): {message}"):
+        load_matconvnet(path)
+
+
 def other_files(folder: Path) -> dict[str, Path]:
     """What people hand in instead of a network, by what the error must say of it."""
     contents = {
@@ -266,6 +305,26 @@ def test_a_truncated_file_is_one_clear_error_wherever_it_ends(tmp_path, compress
         cut.write_bytes(whole[:length])
         with pytest.raises(MatConvNetError, match=r"cut\.mat: a MATLAB file"):
             load_matconvnet(cut)
+
+
+def test_cells_in_cells_in_cells_end_in_one_error(tmp_path) -> None:
+    nested = np.ones(1)
+    for _ in range(300):
+        nested = cell(nested)
+    path = save(tmp_path / "net.mat", layers=nested)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 350)
+    try:
+        with pytest.raises(MatConvNetError, match=r"net\.mat: "):
+            load_matconvnet(path)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_pipe_is_named_and_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "net.mat")
+    with pytest.raises(MatConvNetError, match="no regular file, but a pipe or a device"):
+        load_matconvnet(tmp_path / "net.mat")
 
 
 def test_a_missing_file_is_file_not_found(tmp_path) -> None:
