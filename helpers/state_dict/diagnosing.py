@@ -21,7 +21,7 @@ def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
     model = situation.model
     left = dict(report.mismatched)
     missing, unexpected = list(report.missing), list(report.unexpected)
-    found = list(_depth(situation, missing, unexpected))
+    found = [*_depth(situation, missing, unexpected), *_recurrent_layers(missing, unexpected)]
     for look in LOOKS:
         for finding in look(left, model):
             found.append(finding)
@@ -60,8 +60,6 @@ def doubts(situation: Situation, found: Iterable[Finding]) -> Iterator[str]:
 
 def why_not_load(situation: Situation, report: LoadReport, found: Iterable[Finding]) -> str | None:
     """Why nothing can be said of single tensors, and loading what fits would be a guess; None if it would not."""
-    if moved := renumbered_families(modules_of(situation.tensors), modules_of(situation.in_model)):
-        return f"Numbers differ on both sides ({some(moved)}), so equal names may be different layers."
     counted = _counted(report.loaded)
     understood = {key for finding in found for key in finding.keys if finding.is_known and key in report.mismatched}
     of_checkpoint = _counted(situation.tensors)
@@ -72,6 +70,8 @@ def why_not_load(situation: Situation, report: LoadReport, found: Iterable[Findi
             f"It may be another architecture: only {len(counted)} of {len(of_checkpoint)} tensors can be paired by "
             f"name, shape and order.{more}"
         )
+    if moved := renumbered_families(modules_of(situation.tensors), modules_of(situation.in_model)):
+        return f"Numbers differ on both sides ({some(moved)}), so equal names may be different layers."
     return None
 
 
@@ -109,6 +109,20 @@ def _depth(situation: Situation, missing: list[str], unexpected: list[str]) -> I
             said = [text.replace("there", "in the model").replace("here", "in the checkpoint") for text in said]
             yield Finding(
                 f"The model is deeper: {few(said, 4)}. Build it as deep as the checkpoint.", explained, is_fatal=True
+            )
+
+
+RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")  # what an RNN calls its layers and directions
+
+
+def _recurrent_layers(missing: list[str], unexpected: list[str]) -> Iterator[Finding]:
+    for keys, side in ((missing, "The model"), (unexpected, "The checkpoint")):
+        of_layers = {key for key in keys if RECURRENT.fullmatch(key.rpartition(".")[2])}
+        if of_layers:
+            yield Finding(
+                f"{side} has more layers or directions in an RNN: {some(of_layers)}. Build the model with as many.",
+                of_layers,
+                is_fatal=True,
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import StateDictError
 from ..probing import first_line
@@ -75,6 +75,9 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
             return Explanation(tuple(situation.causes), "")
     if _loads(situation):
         causes = situation.causes or ["It loads: all names and shapes are the same."]
+        spoilt = [key for key, tensor in situation.tensors.items() if _has_nan(tensor)]
+        if spoilt:
+            causes.append(f"NaN stands in {few(spoilt)}: the training had failed before this was saved.")
         return _tried(situation, causes, LOAD)
     return _with_what_is_left(situation)
 
@@ -83,6 +86,10 @@ def _loads(situation: Situation) -> bool:
     """Whether all of it loads as it is now, and the numbers are plain."""
     answer = ask(situation.model, situation.all())
     return answer.is_complete and _why_not_copied(answer) is None
+
+
+def _has_nan(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(tensor.isnan().any())
 
 
 def _why_not_copied(answer: Answer) -> str | None:

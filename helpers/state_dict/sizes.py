@@ -37,6 +37,17 @@ class Finding:
     is_end: bool = False
 
 
+def _empty(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
+    keys = [key for key, (there, here) in left.items() if 0 in there and 0 not in here]
+    if keys:
+        yield Finding(
+            f"{few(keys)}: no numbers in the checkpoint, {left[keys[0]][0]}. One process of several saved it, which "
+            "held none of them: take the checkpoint that all of them made together.",
+            set(keys),
+            is_fatal=True,
+        )
+
+
 def _groups(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
     keys, said = set(), ""
     for key, (in_checkpoint, in_model) in left.items():
@@ -188,11 +199,9 @@ def _tables(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
 def _classes(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
     """Layers whose outputs alone differ."""
     keys = {key for key, (there, here) in left.items() if there and here and there[1:] == here[1:]}
-    heads = [
-        name
-        for name in _in_order(model, _modules(keys))
-        if not isinstance(_at(model, name), nn.modules.batchnorm._NormBase)
-    ]
+    keys = {key for key in keys if 0 not in left[key][1]}
+    with_matrices = {module_name(key) for key in keys if len(left[key][0]) > 1}  # a norm is no head
+    heads = _in_order(model, with_matrices)
     keys = {key for key in keys if module_name(key) in heads}
     if not heads:
         return
@@ -282,6 +291,7 @@ def _flattened(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
 
 Look = Callable[[Mismatched, nn.Module], Iterator[Finding]]
 LOOKS: tuple[Look, ...] = (
+    _empty,
     _groups,
     _dimensions,
     _recurrent,

@@ -118,6 +118,13 @@ def _prefix(situation: Situation) -> None:
             f"{copies[0]!r}): t for key, t in state_dict.items() if key.startswith({copies[0]!r})}}."
         )
         return
+    places = [fit.put_in_front for fit in found if fit.put_in_front and fit.shaped == best.shaped]
+    if best.put_in_front and len(places) > 1 and best.shaped * 2 > len(situation.tensors):
+        situation.give_up(
+            f"The checkpoint fits {len(places)} parts of the model: {few(map(repr, places), 5)}. Say which it is for, "
+            f"for instance state_dict = {{{places[0]!r} + key: t for key, t in state_dict.items()}}."
+        )
+        return
     if best.put_in_front:
         situation.apply(
             f"The names in the model have {best.put_in_front!r} in front.",

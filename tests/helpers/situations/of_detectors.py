@@ -229,3 +229,15 @@ def ssd_has_anchors_times_classes() -> Situation:
         holds=part_of(checkpoint, r"^cls\."),
         never=["width", "groups"],
     )
+
+
+@situation()
+def one_network_for_two_branches() -> Situation:
+    model = nn.ModuleDict({"left": trunk(), "right": trunk()})
+    return Situation(model, tensors(trunk()), says=["'left.', 'right.'"], holds=None)
+
+
+@situation()
+def two_branches_for_one_network() -> Situation:
+    given = tensors(nn.ModuleDict({"left": trunk(), "right": trunk()}))
+    return Situation(trunk(), given, says=["'left.', 'right.'"], holds=None)

@@ -304,3 +304,38 @@ def a_conv_transposed_has_in_before_out() -> Situation:
         says=[r"up.weight.*\(4, 6, 3, 3\).*\(6, 4, 3, 3\)"],
         holds=None,
     )
+
+
+@situation()
+def an_lstm_with_one_layer_less() -> Situation:
+    return Situation(nn.LSTM(6, 8, 2), tensors(nn.LSTM(6, 8, 3)), says=["layers.*l2"], holds=None)
+
+
+@situation()
+def an_lstm_that_reads_backwards_too() -> Situation:
+    return Situation(
+        nn.LSTM(6, 8, bidirectional=True), tensors(nn.LSTM(6, 8)), says=["directions.*reverse"], holds=None
+    )
+
+
+@situation()
+def one_process_of_several_saved_it() -> Situation:
+    given = {
+        "0.weight": torch.empty(0),
+        "0.bias": torch.empty(0),
+        "1.weight": torch.randn(2, 3),
+        "1.bias": torch.randn(2),
+    }
+    return Situation(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), given, says=["no numbers.*process"], holds=None)
+
+
+@situation()
+def the_training_had_failed() -> Situation:
+    given = {"weight": torch.tensor([[1.0, torch.nan], [2.0, 3.0]]), "bias": torch.ones(2)}
+    return Situation(nn.Linear(2, 2), given, says=["it loads", "NaN.*weight"], holds=given)
+
+
+@situation()
+def a_swin_of_the_second_version() -> Situation:
+    model, checkpoint = torchvision.models.swin_v2_t(), torchvision.models.swin_t()
+    return Situation(model, tensors(checkpoint), says=["window"], holds=None, never=["classes"])

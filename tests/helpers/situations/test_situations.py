@@ -43,7 +43,7 @@ def test_the_cause_is_named_and_the_lines_do_what_is_right(name: str) -> None:
     right = before | given.holds
     for key, tensor in tensors(given.model).items():
         if not tensor.is_meta:
-            assert_close(tensor, right[key], msg=lambda text, key=key: f"{key}: {text}\n{explanation}")
+            assert_close(tensor, right[key], equal_nan=True, msg=lambda text, key=key: f"{key}: {text}\n{explanation}")
 
 
 def test_there_are_enough_of_them() -> None:
