@@ -155,6 +155,7 @@ def _only_here(keys: list[str], side: str, situation: Situation) -> Iterator[Fin
     is_model = side == "the model"
     counters = {key for key in keys if key.endswith("num_batches_tracked")}
     norms = {module_name(key) for key in keys if key.endswith(("running_var", "running_mean"))}
+    with_norms = bool(norms)
     if not is_model:
         norms = {name for name in norms if _is_amid(name, situation.in_model)}
     with_weights = {name for name in norms if f"{name}.weight".removeprefix(".") in keys}
@@ -167,7 +168,7 @@ def _only_here(keys: list[str], side: str, situation: Situation) -> Iterator[Fin
         yield Finding(f"Only the checkpoint has BatchNorm: {some(with_weights)}; {way_out}", set(keys), is_fatal=True)
     if norms - with_weights:
         yield Finding(f"Only {side} has the running statistics of {some(norms - with_weights)}; {fate}.", set(keys))
-    if counters and not norms:
+    if counters and not with_norms:
         yield Finding(f"Only {side} counts batches in its BatchNorms, which does no harm.", counters)
     if others and is_model:
         is_fatal = situation.guessed and not situation.ambiguous

@@ -204,10 +204,15 @@ class Window:
         self.errors: list[str] = []
         self.strangers: list[str] = []
         self.page: Page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda said: self._note(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self._note(str(error)))
         self.page.on("request", lambda request: self._meet(request.url))
         self.page.on("websocket", lambda websocket: self._meet(websocket.url))
+
+    def _note(self, error: str) -> None:
+        """JupyterLab itself says that a request was cancelled, if a tab is closed before its kernel has answered."""
+        if "Canceled future for" not in error:
+            self.errors.append(error)
 
     def open(self, name: str) -> str:
         """Open a notebook in a new tab; the first one by its address, as `make lab` does, which loads JupyterLab.

@@ -26,7 +26,10 @@ def cached(folder) -> None:
 WRITERS = {  # what writes to a path -> its error
     "save_checkpoint": (lambda path: save_checkpoint(path, model=LAYER), CheckpointError),
     "export_weights": (lambda path: export_weights(LAYER, path), CheckpointError),
-    "save_matconvnet": (lambda path: save_matconvnet(path, [], classes=[], normalization={}), MatConvNetError),
+    "save_matconvnet": (
+        lambda path: save_matconvnet(path, [], classes=[], normalization={"imageSize": 8}),
+        MatConvNetError,
+    ),
     "cache_features": (lambda path: cached(path.parent), FreezingError),
 }
 NAMES = {"cache_features": "features.bin"}
