@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from .errors import WeightsError
+from .text import few
 
 
 def outputs_of(model: nn.Module, names: Collection[str], inputs: Tensor) -> dict[str, Tensor]:
@@ -22,8 +23,8 @@ def outputs_of(model: nn.Module, names: Collection[str], inputs: Tensor) -> dict
         inputs: (N, ...).
 
     Raises:
-        AttributeError: there is no such module.
-        WeightsError: a module did not run, ran more than once, or puts out something else than a tensor; names it.
+        WeightsError: there is no such module; or one did not run, ran more than once, or puts out something else than a
+            tensor; names it. And whatever the model raises.
     """
     tensors = {}
     for name, output in _outputs(model, names, inputs).items():
@@ -38,8 +39,16 @@ def _outputs(model: nn.Module, names: Collection[str], inputs: Tensor) -> dict[s
     """As `outputs_of`, whatever the modules put out."""
     if not isinstance(model, nn.Module):
         raise WeightsError(f"outputs are those of an nn.Module, not of a {type(model).__name__}")
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise WeightsError(f"names of modules are given in a list, as texts, not as {names!r:.60}")
     found: dict[str, list[object]] = {name: [] for name in names}
-    modules = {name: model.get_submodule(name) for name in found}
+    modules = {}
+    for name in found:
+        try:
+            modules[name] = model.get_submodule(name)
+        except AttributeError as error:
+            there = few([there for there, _ in model.named_modules() if there], 5)
+            raise WeightsError(f"there is no module {name!r} ({error}); there are {there}") from error
     hooks = [
         module.register_forward_hook(lambda _module, _inputs, output, name=name: found[name].append(_kept(output)))
         for name, module in modules.items()
@@ -82,9 +91,11 @@ def compare_outputs(
         a dictionary, the largest one.
 
     Raises:
-        WeightsError: the outputs of a pair have other shapes, or are made up otherwise; names both. And whatever
-            `outputs_of` raises.
+        WeightsError: the outputs of a pair have other shapes, or are made up otherwise; names both. There are no pairs.
+            And whatever `outputs_of` raises.
     """
+    if not isinstance(pairs, Mapping) or not pairs:
+        raise WeightsError(f"pairs are a dictionary, module of the one -> module of the other, not {pairs!r:.60}")
     of_model = _outputs(model, pairs.keys(), inputs)
     of_other = _outputs(other, set(pairs.values()), inputs if other_inputs is None else other_inputs)
     found = {}
@@ -106,8 +117,8 @@ def _called(output: object) -> str:
 def relative_difference(a: Tensor, b: Tensor, what: str = "the tensors") -> float:
     """|a - b| / |b|, computed in float64 whatever the tensors hold.
 
-    Numbers that are equal, infinite ones and NaN among them, differ by nothing; a number that is not finite on one side
-    alone makes it infinite. Where b is all zeros, the answer is 0 if a is too, and 1 if it is not.
+    Numbers that are equal, infinite ones among them, differ by nothing; NaN anywhere, or a number that is infinite on
+    one side alone, makes it infinite. Where b is all zeros, the answer is 0 if a is too, and 1 if it is not.
 
     Raises:
         WeightsError: the shapes differ, or they are no tensors with numbers.
@@ -120,8 +131,7 @@ def relative_difference(a: Tensor, b: Tensor, what: str = "the tensors") -> floa
     if a.shape != b.shape:
         raise WeightsError(f"{what} have other shapes: {tuple(a.shape)} and {tuple(b.shape)}")
     a, b = _as_double(a), _as_double(b)
-    same = (a == b) | (a.isnan() & b.isnan())
-    if not (a.isfinite() & b.isfinite() | same).all():
+    if not ((a.isfinite() & b.isfinite()) | (a == b)).all():
         return math.inf
     finite = b.isfinite()
     a, b = a[finite], b[finite]

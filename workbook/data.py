@@ -13,6 +13,7 @@ from scipy.ndimage import binary_fill_holes
 from torch import Generator, Tensor
 
 from helpers.atomic_files import replacing
+from helpers.layers import whole_number
 
 from .download import fetch
 
@@ -98,23 +99,41 @@ def normalize(images: Tensor, size: int | tuple[int, int] = 64) -> Tensor:
     """Images as torchvision's networks take them, and the thin `.pth` networks with them.
 
     Args:
-        images: (N, 3, H, W) uint8 RGB, or (N, 1, H, W) grey, which then counts for all three colours.
+        images: (N, 3, H, W) RGB, or (N, 1, H, W) grey, which then counts for all three colours; uint8, or other numbers
+            on the scale 0-255.
         size: height and width in pixels to resize to, bilinearly; one number for a square.
 
     Returns:
         (N, 3, height, width) float32: scaled to 0-1, then ImageNet's mean taken away and divided by its std.
 
     Raises:
-        ValueError: the images hold fractions, so they were scaled before.
+        ValueError: no such images: other shapes, values below 0 or above 255, NaN, or scaled or normalised before; or
+            no such size.
     """
-    if images.is_floating_point() and images.numel() and 0 < images.max() <= 1:
-        raise ValueError(f"images go from 0 to 255; these end at {float(images.max()):.3g}: scaled before?")
-    shape = (size, size) if isinstance(size, int) else size
+    _check_images(images)
+    shape = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(shape) != 2 or any(whole_number(side) is None or side < 1 for side in shape):
+        raise ValueError(f"the size is a whole number of pixels, or height and width, not {size!r}")
     resized = F.interpolate(images.float() / 255, size=shape, mode="bilinear", align_corners=False)
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1)
     # the same numbers in the order in which a CPU runs convs a third faster
     return ((resized - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _check_images(images: Tensor) -> None:
+    if not isinstance(images, Tensor) or images.is_complex() or images.dtype == torch.bool:
+        found = images.dtype if isinstance(images, Tensor) else f"a {type(images).__name__}"
+        raise ValueError(f"images are a tensor of numbers from 0 to 255, not {found}")
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
+        raise ValueError(f"images are (N, 3, H, W) or (N, 1, H, W), not {tuple(images.shape)}")
+    if images.dtype == torch.uint8 or not images.numel() or images.is_meta:
+        return
+    least, most = float(images.min()), float(images.max())
+    if not (least >= 0 and most <= 255):  # NaN is neither
+        raise ValueError(f"images go from 0 to 255; these go from {least:.3g} to {most:.3g}: normalised before?")
+    if images.is_floating_point() and 0 < most <= 1:
+        raise ValueError(f"images go from 0 to 255; these end at {most:.3g}: scaled before?")
 
 
 def vgg16_mat(real: bool = False) -> Path:

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -26,47 +27,100 @@ def cache_folder() -> Path:
     return Path(base) / "pretrained-weights-workbook"
 
 
-def fetch(url: str, *, md5: str = "", sha256: str = "", folder: Path | None = None) -> Path:
+def fetch(url: str, *, md5: str = "", sha256: str = "", folder: str | Path | None = None) -> Path:
     """The path of the file at `url`, downloaded if it is not in the cache yet.
 
     An interrupted download leaves `<name>.part`; the next call asks the server for the rest of it only. The file
-    gets its name after its checksum was compared, so a file that is there is whole. Progress goes to stdout.
+    gets its name after its checksum was compared, and each call compares it again. Progress goes to stdout. Of several
+    processes that fetch into one folder, the others wait.
 
     Args:
-        url: what to fetch; its last part is the name of the file.
+        url: what to fetch; the last part of its path is the name of the file.
         md5: the checksum its authors publish. It guards against damage, not against forgery.
-        sha256: the same, or its beginning, if that is what they publish; PyTorch puts it into the name of the file.
+        sha256: the same, or its beginning, eight digits at least, if that is what they publish; PyTorch puts it into
+            the name of the file. If both are given, both are compared.
         folder: where to keep it; by default `cache_folder()`.
 
     Raises:
-        ValueError: neither checksum is given.
-        DownloadError: no connection, the server refused, it broke off, or the checksum differs.
+        ValueError: neither checksum is given, or one is none; or the address names no file.
+        DownloadError: no connection, the server refused, it broke off, or a checksum differs; or there is something
+            else of this name.
     """
-    kind, expected = ("md5", md5.lower()) if md5 else ("sha256", sha256.lower())
-    if not expected:
-        raise ValueError("a checksum is needed: md5 or sha256")
-    if not re.fullmatch(r"[0-9a-f]+", expected):
-        raise ValueError(f"{expected!r} is no {kind}: those are of the digits 0 to 9 and a to f")
-    path = (folder or cache_folder()) / url.rsplit("/", 1)[-1]
-    if path.is_file():
-        return path
+    wanted = _wanted(md5, sha256)
+    path = (Path(folder) if folder else cache_folder()) / _name(url)
     part = path.with_name(path.name + ".part")
+    _refuse_what_is_no_file(path, part)
+    if path.is_file():
+        return _whole(path, wanted)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path.parent):  # two that write one part would mix it
-            if path.is_file():
-                return path
-            while not _download(url, part):  # a server may send less than was asked for
-                pass
-            found = _digest(part, kind)
-            if found.startswith(expected):
-                part.replace(path)
-                return path
-            part.unlink()
+            if not path.is_file():
+                while not _download(url, part):  # a server may send less than was asked for
+                    pass
+                difference = _difference(part, wanted)
+                if not difference:
+                    part.replace(path)
+                    return path
+                part.unlink()
     except (OSError, http.client.HTTPException, ValueError) as error:
         kept = f"{part.stat().st_size:,} bytes are kept" if part.is_file() else "nothing had arrived"
         raise DownloadError(f"{url}: {type(error).__name__}: {error}; {kept}, run this again to go on") from error
-    raise DownloadError(f"{url}: its {kind} is {found}, expected {expected}; the file was removed, run this again")
+    if path.is_file():  # another process has fetched it meanwhile
+        return _whole(path, wanted)
+    raise DownloadError(f"{url}: {difference}; the file was removed, run this again")
+
+
+def _wanted(md5: str, sha256: str) -> dict[str, str]:
+    """The checksums that are given: their kind -> their digits."""
+    wanted = {}
+    for kind, given, least, most in (("md5", md5, 32, 32), ("sha256", sha256, 8, 64)):
+        if not given:
+            continue
+        digits = given.strip().lower() if isinstance(given, str) else ""
+        if not re.fullmatch(rf"[0-9a-f]{{{least},{most}}}", digits):
+            long = f"{least} to {most}" if least < most else f"{least}"
+            raise ValueError(f"{given!r} is no {kind}: those are {long} of the digits 0 to 9 and a to f")
+        wanted[kind] = digits
+    if not wanted:
+        raise ValueError("a checksum is needed: md5 or sha256")
+    return wanted
+
+
+def _name(url: str) -> str:
+    name = urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1] if isinstance(url, str) else ""
+    if name in ("", ".", ".."):
+        raise ValueError(f"{url!r} names no file: its path must end in a name")
+    return name
+
+
+def _refuse_what_is_no_file(*places: Path) -> None:
+    for place in places:
+        try:
+            strange = place.exists() and not place.is_file()
+        except OSError as error:  # a name that is too long, a folder that is closed
+            raise DownloadError(f"{place.name} cannot be kept: {error}") from error
+        if strange:
+            raise DownloadError(f"{place} is there, and no file: move it away, or choose another folder")
+
+
+def _whole(path: Path, wanted: dict[str, str]) -> Path:
+    """The path of a file that is there; a wrong one is left alone, for it may be somebody's."""
+    difference = _difference(path, wanted)
+    if difference:
+        raise DownloadError(
+            f"{path} is there, but {difference}: it is damaged, or another file; move it away, and run this again"
+        )
+    return path
+
+
+def _difference(path: Path, wanted: dict[str, str]) -> str:
+    """Which checksum differs; nothing if all are right."""
+    for kind, expected in wanted.items():
+        found = _digest(path, kind)
+        if not found.startswith(expected):
+            return f"its {kind} is {found}, expected {expected}"
+    return ""
 
 
 def _download(url: str, part: Path) -> bool:

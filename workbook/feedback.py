@@ -7,13 +7,16 @@ The exercises stand in `workbook/exercises/`. What is passed is remembered, see 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from IPython import get_ipython
 from IPython.display import display
@@ -22,7 +25,7 @@ from helpers.random_states import random_states_kept
 
 from . import progress
 from .exercises import find
-from .exercises.checking import NotAttempted, NotYet, describe
+from .exercises.checking import NotAttempted, NotYet, describe, shorten
 from .places import NOTEBOOKS
 
 COLOURS = {
@@ -69,7 +72,8 @@ def _show(feedback: Feedback) -> Feedback:
 def check(exercise: str, answer: Any) -> Feedback:
     """Compare the learner's answer with what the exercise asks for, and show what is to be said of it.
 
-    The global random states, torch's default device and dtype, and whether gradients are on, stay what they are.
+    What is global stays what it is: the random states, torch's default device and dtype, whether gradients, autocast,
+    anomaly detection and deterministic algorithms are on, numpy's treatment of errors, and the working folder.
 
     Args:
         exercise: its number as the lesson gives it, for instance `"1.2"`.
@@ -109,8 +113,10 @@ def judge(number: str, answer: Any) -> Feedback:
     except NotAttempted:
         return Feedback(number, "not attempted", f"replace the dots and run the cell again; hint({number!r}) helps.")
     except NotYet as difference:
-        return Feedback(number, "not yet", str(difference))
-    except Exception as error:  # an answer so unusual that comparing it fails is still the learner's to mend
+        return Feedback(number, "not yet", shorten(str(difference)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an answer so unusual that comparing it fails is still the learner's to mend
         return Feedback(number, "not yet", f"your answer could not be compared: {describe(error)}")
     progress.record(number)
     return Feedback(number, "passed", exercise.praise)
@@ -130,10 +136,18 @@ def _quoted(exercise: object, answer: object = None) -> str:
 def _surroundings_kept() -> Iterator[None]:
     """Whatever the answer does to what is global: the rest of the notebook does not notice."""
     device, dtype, gradients = torch.get_default_device(), torch.get_default_dtype(), torch.is_grad_enabled()
-    with random_states_kept():
+    autocast, anomalies = torch.is_autocast_enabled("cpu"), torch.is_anomaly_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    folder = Path.cwd()
+    with random_states_kept(), np.errstate():
         try:
             yield
         finally:
             torch.set_default_device(device if device.type != "cpu" else None)
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(gradients)
+            torch.set_autocast_enabled("cpu", autocast)
+            torch.autograd.set_detect_anomaly(anomalies)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            os.chdir(folder)

@@ -42,12 +42,12 @@ def init_bilinear_(conv: nn.ConvTranspose2d) -> None:
         conv: weight (C, C / groups, size, size) with as many outputs as inputs, in one group or in C.
 
     Raises:
-        FCNError: no transposed conv, other shapes, or a weight that is made from other tensors. The conv is then as it
-            was.
+        FCNError: no transposed conv, other shapes, or a weight that cannot be filled: it is made from other tensors,
+            has no numbers (meta), or several of its numbers share one place. The conv is then as it was.
     """
     if not isinstance(conv, nn.ConvTranspose2d):
         raise FCNError(f"bilinear upsampling is a ConvTranspose2d, not a {type(conv).__name__}")
-    if why := why_not_plain(None, conv, "this conv"):
+    if why := why_not_writable(None, conv, "this conv"):
         raise FCNError(why)
     channels, height, width = conv.in_channels, *conv.kernel_size
     if conv.out_channels != channels:
@@ -76,15 +76,40 @@ def upsample_bilinear(x: Tensor, scale: int) -> Tensor:
         (N, C, (H + 1) scale - scale % 2, (W + 1) scale - scale % 2).
 
     Raises:
-        FCNError: the scale is not a whole number above 1.
+        FCNError: the scale is not a whole number above 1, or x is no such tensor.
     """
     _check_scale(scale)
     if not isinstance(x, Tensor) or x.ndim != 4:
         found = tuple(x.shape) if isinstance(x, Tensor) else f"a {type(x).__name__}"
         raise FCNError(f"maps are (N, C, H, W), not {found}")
+    if not x.is_floating_point() or not x.shape[2] * x.shape[3]:
+        raise FCNError(f"maps are floating point numbers with a height and a width, not {tuple(x.shape)} {x.dtype}")
     larger = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=scale, mode="bilinear", align_corners=False)
     crop = (scale + 1) // 2
     return larger[..., crop:-crop, crop:-crop]
+
+
+def why_not_readable(layer: nn.Module, name: str) -> str | None:
+    """Why the weight and bias of a layer cannot be copied from; None if they can."""
+    if why := why_not_plain(None, layer, name):
+        return why
+    for kind, tensor in layer._parameters.items():
+        if tensor is not None and (tensor.is_meta or tensor.layout != torch.strided):
+            what = "on the meta device, without numbers" if tensor.is_meta else f"stored as {tensor.layout}"
+            return f"the {kind} of {name} is {what}: load it into a plain layer on the CPU first"
+    return None
+
+
+def why_not_writable(model: nn.Module | None, layer: nn.Module, name: str) -> str | None:
+    """Why the weight and bias of a layer cannot be filled; None if they can. `model` as in `why_not_plain`."""
+    if why := why_not_plain(model, layer, name) or why_not_readable(layer, name):
+        return why
+    for kind, tensor in layer._parameters.items():
+        if tensor is not None and any(
+            stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        ):
+            return f"several numbers in the {kind} of {name} share one place (expand); give it a clone() of its own"
+    return None
 
 
 def _check_scale(scale: object) -> None:
@@ -114,8 +139,14 @@ class BilinearUpsampling(nn.Module):
         self.kernel_size, self.stride, self.padding = 2 * scale - scale % 2, scale, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, (H - 1) stride + kernel_size - 2 padding, ...)."""
+        """(N, C, H, W) -> (N, C, (H - 1) stride + kernel_size - 2 padding, ...).
+
+        Raises:
+            FCNError: nothing would be left, or whatever `upsample_bilinear` raises.
+        """
         larger = upsample_bilinear(x, self.stride)
+        if 2 * self.padding >= min(larger.shape[-2:]):
+            raise FCNError(f"padding {self.padding} leaves nothing of {tuple(larger.shape[-2:])}; take less")
         height, width = (side - self.padding for side in larger.shape[-2:])
         return larger[..., self.padding : height, self.padding : width]
 

@@ -66,8 +66,13 @@ def _one(layer: nn.Module, name: str) -> int:
 def receptive_field(layers: Iterable[nn.Module]) -> Grid:
     """Stride, start and size of the units behind layers that are run one after the other.
 
+    Raises:
+        FCNError: it is no sequence of layers, or what `Grid.behind` raises.
+
     Source: A. Araujo and others, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019.
     """
+    if not isinstance(layers, Iterable):
+        raise FCNError(f"this needs layers one after the other, not a {type(layers).__name__}; put it into a list")
     grid = Grid()
     for layer in layers:
         grid = grid.behind(layer)
@@ -78,8 +83,11 @@ def units_between(grid: Grid, onto: Grid) -> int:
     """How many units of `grid` lie in front of the first one of `onto`; below 0 if that one comes first.
 
     Raises:
-        FCNError: their strides differ, or no whole number of units fits.
+        FCNError: one is no Grid, their strides differ, or no whole number of units fits.
     """
+    if not isinstance(grid, Grid) or not isinstance(onto, Grid):
+        wrong = onto if isinstance(grid, Grid) else grid
+        raise FCNError(f"this needs a Grid, as receptive_field gives it, not a {type(wrong).__name__}")
     if grid.stride != onto.stride:
         raise FCNError(f"units {grid.stride} pixels apart cannot be laid upon units {onto.stride} apart")
     units = (onto.start - grid.start) / grid.stride
@@ -98,7 +106,7 @@ def crop_offset(grid: Grid, onto: Grid | None = None) -> int:
     Raises:
         FCNError: their strides differ, no whole number of units fits, or it begins too late to be cropped.
     """
-    units = units_between(grid, onto or Grid())
+    units = units_between(grid, Grid() if onto is None else onto)
     if units < 0:
         raise FCNError(f"it begins {-units} units too late, and a crop cannot add any; pad the layers more")
     return units

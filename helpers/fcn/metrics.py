@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import FCNError
+from ..layers import whole_number
 from ..modes import modes_kept
 
 
@@ -27,6 +28,10 @@ def confusion_matrix(model: nn.Module, inputs: Tensor, masks: Tensor, *, ignore_
     Raises:
         FCNError: other shapes or types, a label beyond the classes, or scores that are NaN.
     """
+    if not isinstance(model, nn.Module) or not isinstance(inputs, Tensor):
+        raise FCNError(f"this needs an nn.Module and a tensor, not {type(model).__name__} and {type(inputs).__name__}")
+    if ignore_index is not None and whole_number(ignore_index) is None:
+        raise FCNError(f"ignore_index is a whole number, a label in the masks, not {ignore_index!r}")
     if not isinstance(masks, Tensor) or masks.is_floating_point() or masks.is_complex() or masks.ndim != 3:
         found = f"{tuple(masks.shape)} {masks.dtype}" if isinstance(masks, Tensor) else type(masks).__name__
         raise FCNError(f"masks are (N, H, W) whole numbers, not {found}")

@@ -6,11 +6,13 @@ https://arxiv.org/abs/1605.06211, and the networks at https://github.com/shelham
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from ..errors import FCNError
+from ..layers import whole_number
 from .bilinear import BilinearUpsampling, init_bilinear_
 from .geometry import Grid, receptive_field, units_between
 
@@ -50,9 +52,23 @@ class _FCN(nn.Module):
             dropout: share of the numbers behind fc6 and fc7 that training leaves out.
 
         Raises:
-            FCNError: an upsampling of another name, or padding too small for the crop.
+            FCNError: an upsampling of another name, a number that is none or too small, or padding too small for the
+                crop.
         """
         super().__init__()
+        for name, value, least in (
+            ("num_classes", num_classes, 1),
+            ("fc_width", fc_width, 1),
+            ("image_size", image_size, 32),
+            ("first_padding", first_padding, 0),
+        ):
+            number = whole_number(value)
+            if number is None or number < least:
+                raise FCNError(f"{name} is a whole number, {least} or more, not {value!r}")
+        if not _is_number(width) or round(BLOCKS[0][0] * width) < 1:
+            raise FCNError(f"width is a factor that leaves a channel at least, not {width!r}")
+        if not _is_number(dropout) or not 0 <= dropout <= 1:
+            raise FCNError(f"dropout is a share from 0 to 1, not {dropout!r}")
         if upsampling not in get_args(Upsampling):
             raise FCNError(f"upsampling is one of {', '.join(get_args(Upsampling))}, not {upsampling!r}")
         self.num_classes, self.first_padding, self.upsampling = num_classes, first_padding, upsampling
@@ -82,7 +98,13 @@ class _FCN(nn.Module):
         self.score_fr = self._score(fc_width)
 
     def grid(self, last: str) -> Grid:
-        """Where the units of a layer of VGG16, such as "pool4", lie in the input."""
+        """Where the units of a layer of VGG16, such as "pool4", lie in the input.
+
+        Raises:
+            FCNError: there is no such layer.
+        """
+        if last not in self.trunk:
+            raise FCNError(f"VGG16 has no layer {last!r}; it has {', '.join(self.trunk)}")
         names = self.trunk[: self.trunk.index(last) + 1]
         return receptive_field(self.get_submodule(name) for name in names)
 
@@ -98,7 +120,8 @@ class _FCN(nn.Module):
         groups = self.num_classes if self.upsampling == "grouped" else 1
         channels = self.num_classes
         conv = nn.ConvTranspose2d(channels, channels, 2 * scale, scale, padding, groups=groups, bias=False)
-        init_bilinear_(conv)
+        if not conv.weight.is_meta:  # built without numbers, to be loaded later
+            init_bilinear_(conv)
         return conv.requires_grad_(self.upsampling != "frozen")
 
     def _add_skip(self, pool: str, scored: str, upscored: str, grid: Grid) -> Grid:
@@ -147,6 +170,10 @@ class _FCN(nn.Module):
         larger, offset = self.get_submodule(name)(scores), self.offsets[name]
         height, width = x.shape[-2:]
         return larger[..., offset : offset + height, offset : offset + width].contiguous()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class FCN32s(_FCN):

@@ -137,7 +137,13 @@ def _unknown(model: nn.Module, name: str, have: list[str]) -> str:
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that take a gradient, each once: what an optimizer should get."""
+    """The parameters that take a gradient, each once: what an optimizer should get.
+
+    Raises:
+        FreezingError: it is no model.
+    """
+    if not isinstance(model, nn.Module):
+        raise FreezingError(f"parameters are those of an nn.Module, not of a {type(model).__name__}")
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 

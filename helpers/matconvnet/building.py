@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..errors import MatConvNetError
+from .fields import checked_options
 from .layer import Layer
 
 LOSS_TYPES = ("loss", "softmaxloss")
@@ -55,6 +57,7 @@ def build_module(layers: list[Layer]) -> fx.GraphModule:
     for layer in layers:
         if layer.params and layer.type not in ("conv", "bnorm"):
             raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) has weights, and nothing is known of their use")
+    layers = [replace(layer, options=checked_options(layer)) for layer in layers]
     root, graph, channels = nn.Module(), fx.Graph(), None
     node = graph.placeholder("x")
     for layer in layers:
@@ -80,7 +83,10 @@ Built = tuple[dict[str, nn.Module], int | None]
 
 
 def _conv(layer: Layer, channels: int | None) -> Built:
-    weight, bias = layer.params["weight"], layer.params.get("bias")
+    weight, bias = layer.params.get("weight"), layer.params.get("bias")
+    if weight is None or weight.ndim != 4:
+        found = "none" if weight is None else tuple(weight.shape)
+        raise MatConvNetError(f"layer {layer.name!r}: expected a weight (out, in, H, W), found {found}")
     out_channels, group_channels, height, width = weight.shape
     in_channels = group_channels if channels is None else channels
     if in_channels % group_channels or out_channels % (in_channels // group_channels):

@@ -29,7 +29,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the fil
 }
 CHECKED = {*DEFAULTS, "relu", "dropout"}  # whose options are known
 LENGTHS = {"stride": 2, "dilate": 2, "upsample": 2, "pool": 2, "pad": 4, "crop": 4}
+MOST = 65_535  # no window, step or border is larger, and PyTorch does not take any number
 COUNTS = {"epsilon": 1, "leak": 1, "rate": 1, "param": 4}  # options -> how many numbers they are
+LARGEST = np.finfo(np.float32).max
+RANGES = {"epsilon": (0, MOST), "rate": (0, 1), "param": (1, MOST)}  # of their first number
 NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # nor what only matters in MATLAB
     "precious",
     "momentum",
@@ -50,8 +53,7 @@ def read_layer(fields: Any, number: int) -> Layer:
     for key, value in fields.items():
         if key not in NOT_OPTIONS and not is_empty(value):
             options[key] = _option(key, value, label) if kind in CHECKED else _plain_option(value)
-    if kind == "pool" and "pool" not in options:
-        raise MatConvNetError(f"{label}: the field `pool`, the size of its window, is missing")
+    _check_window(kind, options, label)
     arrays = _arrays(fields)
     if kind in ("conv", "convt"):
         params = _conv_params(_checked(arrays, label), kind, label)
@@ -60,6 +62,34 @@ def read_layer(fields: Any, number: int) -> Layer:
     else:
         params = {f"weights_{i}": _tensor(array) for i, array in enumerate(arrays, start=1) if _is_numeric(array)}
     return Layer(name, kind, params, options)
+
+
+def checked_options(layer: Layer) -> dict[str, Any]:
+    """The options of a layer that somebody has made, those left out as MatConvNet assumes them.
+
+    Raises:
+        MatConvNetError: as for one from a file.
+    """
+    label = f"layer {layer.name!r} ({layer.type})"
+    options = dict(DEFAULTS.get(layer.type, {}))
+    for key, value in layer.options.items():
+        numbers = np.asarray(value) if isinstance(value, (int, float, tuple)) else value
+        options[key] = _option(key, numbers, label) if layer.type in CHECKED else value
+    _check_window(layer.type, options, label)
+    return options
+
+
+def _check_window(kind: str, options: dict[str, Any], label: str) -> None:
+    if kind != "pool":
+        return
+    if "pool" not in options:
+        raise MatConvNetError(f"{label}: the field `pool`, the size of its window, is missing")
+    (height, width), (top, bottom, left, right) = options["pool"], options["pad"]
+    if max(top, bottom) >= height or max(left, right) >= width:
+        raise MatConvNetError(
+            f"{label}: `pad` {options['pad']} is as large as its window `pool` {options['pool']}, which would see "
+            "nothing but padding"
+        )
 
 
 def unique_names(layers: list[Layer]) -> list[Layer]:
@@ -104,6 +134,8 @@ def _checked(arrays: list[Any], label: str) -> list[NDArray]:
             raise MatConvNetError(f"{label}: weights of size 0 stand before others, {_shapes(arrays)}")
         if not _is_numeric(array):
             raise MatConvNetError(f"{label}: its weights are {_why_no_numbers(array)}")
+        if array.dtype.itemsize > 4 and (np.isfinite(array) & (np.abs(array) > LARGEST)).any():
+            raise MatConvNetError(f"{label}: its weights go up to {np.nanmax(np.abs(array)):.3g}, beyond float32")
     return arrays
 
 
@@ -181,16 +213,23 @@ def _option(key: str, value: Any, label: str) -> Any:
         known = all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
         if not known or len(numbers) != COUNTS[key]:
             raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, expected {COUNTS[key]} finite numbers")
+        first, least, most = numbers[0], *RANGES.get(key, (-MOST, MOST))
+        if not least <= first <= most or max(map(abs, numbers)) > MOST:
+            raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, expected numbers from {least} to {most}")
+        if key == "param" and not isinstance(first, int):
+            raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, and {first} is no number of channels")
     return plain
 
 
 def _lengths(key: str, value: Any, label: str) -> tuple[int, ...]:
     least = 0 if key in ("pad", "crop") else 1
-    what = f"expected 1 or {LENGTHS[key]} whole numbers, {least} at least"
+    what = f"expected 1 or {LENGTHS[key]} whole numbers, {least} at least and {MOST:,} at most"
     if not _is_numeric(value) and not (isinstance(value, np.ndarray) and value.dtype.kind == "b"):
         raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, {what}")
     numbers = tuple(int(n) for n in np.nan_to_num(value.ravel(), nan=-1, posinf=-1, neginf=-1))
-    if len(numbers) not in (1, LENGTHS[key]) or any(value.ravel() != numbers) or min(numbers) < least:
+    if len(numbers) not in (1, LENGTHS[key]) or any(value.ravel() != numbers):
+        raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, {what}")
+    if min(numbers) < least or max(numbers) > MOST:
         raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, {what}")
     return numbers * (LENGTHS[key] // len(numbers))
 

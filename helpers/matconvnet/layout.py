@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import MatConvNetError
+from ..layers import whole_number
 
 
 def hwio_to_oihw(kernel: NDArray) -> Tensor:
@@ -27,9 +28,11 @@ def hwio_to_oihw(kernel: NDArray) -> Tensor:
         `torch.nn.ConvTranspose2d` wants.
 
     Raises:
-        MatConvNetError: fewer than 2 or more than 4 dimensions.
+        MatConvNetError: fewer than 2 or more than 4 dimensions, or no real numbers.
     """
     kernel = np.asarray(kernel)
+    if kernel.dtype.kind not in "fiub":
+        raise MatConvNetError(f"a MatConvNet kernel holds real numbers, this one is {kernel.shape} {kernel.dtype}")
     if not 2 <= kernel.ndim <= 4:
         raise MatConvNetError(f"a MatConvNet kernel has 2 to 4 dimensions (H, W, in, out), this one is {kernel.shape}")
     kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
@@ -46,11 +49,11 @@ def conv_to_linear(weight: Tensor) -> Tensor:
         (out, in * H * W), for features flattened in (C, H, W) order, as `torch.flatten(x, 1)` does. A copy.
 
     Raises:
-        MatConvNetError: not four dimensions.
+        MatConvNetError: no tensor of four dimensions.
     """
-    if weight.ndim != 4:
-        raise MatConvNetError(f"conv_to_linear takes a conv weight (out, in, H, W), got {tuple(weight.shape)}")
-    return weight.reshape(len(weight), -1).clone()
+    if not isinstance(weight, Tensor) or weight.ndim != 4:
+        raise MatConvNetError(f"conv_to_linear takes a conv weight (out, in, H, W), got {_shape(weight)}")
+    return weight.flatten(1).clone()
 
 
 def linear_to_conv(weight: Tensor, kernel_size: tuple[int, int]) -> Tensor:
@@ -64,11 +67,18 @@ def linear_to_conv(weight: Tensor, kernel_size: tuple[int, int]) -> Tensor:
         (out, in, H, W). A copy.
 
     Raises:
-        MatConvNetError: not two dimensions, or the columns do not divide by H * W.
+        MatConvNetError: no tensor of two dimensions, the columns do not divide by H * W, or no such size.
     """
-    height, width = kernel_size
-    if weight.ndim != 2 or weight.shape[1] % (height * width):
+    sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else ()
+    if len(sides) != 2 or any(whole_number(side) is None or side < 1 for side in sides):
+        raise MatConvNetError(f"kernel_size is (H, W), two whole numbers from 1 on, not {kernel_size!r}")
+    height, width = sides
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[1] % (height * width):
         raise MatConvNetError(
-            f"a {height}x{width} conv needs a Linear weight (out, in * {height} * {width}), got {tuple(weight.shape)}"
+            f"a {height}x{width} conv needs a Linear weight (out, in * {height} * {width}), got {_shape(weight)}"
         )
-    return weight.reshape(len(weight), -1, height, width).clone()
+    return weight.reshape(len(weight), weight.shape[1] // (height * width), height, width).clone()
+
+
+def _shape(weight: object) -> str:
+    return str(tuple(weight.shape)) if isinstance(weight, Tensor) else f"a {type(weight).__name__}"

@@ -7,14 +7,24 @@ from collections.abc import Collection
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
 
 from ..errors import MatConvNetError
+from ..layers import why_not_plain
 from .layer import Layer
 from .layout import conv_to_linear
 
 
 def match_parameters(layers: list[Layer], model: nn.Module, leave_out: Collection[str]) -> OrderedDict[str, Tensor]:
     """See `Network.state_dict_for`."""
+    if not isinstance(model, nn.Module):
+        raise MatConvNetError(f"weights are renamed for a torch.nn.Module, not for a {type(model).__name__}")
+    if (
+        isinstance(leave_out, str)
+        or not isinstance(leave_out, Collection)
+        or not all(isinstance(name, str) for name in leave_out)
+    ):
+        raise MatConvNetError(f"leave_out is a list of names, not {leave_out!r:.60}")
     sources = [layer for layer in layers if layer.params]
     unknown = set(leave_out) - {layer.name for layer in sources}
     if unknown:
@@ -39,7 +49,21 @@ def match_parameters(layers: list[Layer], model: nn.Module, leave_out: Collectio
     return matched
 
 
+FITTING: dict[str, tuple[type[nn.Module], ...]] = {
+    "conv": (nn.Conv2d, nn.Linear),
+    "convt": (nn.ConvTranspose2d,),
+    "bnorm": (_BatchNorm,),
+}
+
+
 def _fit(layer: Layer, name: str, module: nn.Module) -> dict[str, Tensor]:
+    if not isinstance(module, FITTING.get(layer.type, ())):
+        raise MatConvNetError(
+            f"layer {layer.name!r} is a {layer.type}, and {name!r} a {type(module).__name__}: even where shapes agree, "
+            "they compute something else"
+        )
+    if parametrize.is_parametrized(module):
+        raise MatConvNetError(f"{why_not_plain(None, module, name)}")
     params = {key: tensor.clone() for key, tensor in layer.params.items()}
     if isinstance(module, nn.Linear) and layer.type == "conv":
         params["weight"] = conv_to_linear(params["weight"])

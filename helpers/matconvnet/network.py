@@ -89,8 +89,8 @@ class Network:
             (N, C, h, w) float32, on the scale 0-255 with the average taken away.
 
         Raises:
-            MatConvNetError: not such images: values between 0 and 1, negative values, or channels last; or the file
-                does not say how to preprocess.
+            MatConvNetError: not such images: values between 0 and 1, negative, above 255 or NaN, or channels last; or
+                the file does not say how to preprocess.
         """
         if "averageImage" not in self.normalization:
             raise MatConvNetError(
@@ -98,9 +98,15 @@ class Network:
                 "(MatConvNet's own nets take RGB, 0-255, minus the training images' mean)"
             )
         average = _average_image(self.normalization["averageImage"])
+        size = self.normalization.get("imageSize")
+        if size is not None and not isinstance(size, tuple):
+            raise MatConvNetError(f"normalization.imageSize is {size!r:.60}, not height and width")
+        if not isinstance(images, Tensor) or images.is_complex() or images.is_meta or images.dtype == torch.bool:
+            found = f"{images.dtype} on {images.device}" if isinstance(images, Tensor) else type(images).__name__
+            raise MatConvNetError(f"expected images as a tensor of numbers from 0 to 255, got {found}")
         if images.ndim == 3:
             images = images[None]
-        if images.ndim != 4 or len(average) not in (1, images.shape[1]):
+        if images.ndim != 4 or len(average) not in (1, images.shape[1]) or 0 in images.shape[2:]:
             raise MatConvNetError(
                 f"expected images (N, {len(average)}, H, W) or ({len(average)}, H, W), got {tuple(images.shape)}"
             )
@@ -108,12 +114,14 @@ class Network:
             raise MatConvNetError(
                 "these images have negative values, MatConvNet networks take 0 to 255: undo the normalising"
             )
+        if images.numel() and not images.max() <= 255:  # NaN is not, either
+            raise MatConvNetError(f"these images go up to {float(images.max()):.3g}, MatConvNet networks take 0 to 255")
         if images.is_floating_point() and images.numel() and 0 < images.max() <= 1:
             raise MatConvNetError(
                 "these images lie between 0 and 1, MatConvNet networks take 0 to 255: multiply by 255"
             )
-        size = self.normalization.get("imageSize", images.shape[2:])[:2]
-        resized = _resize(images.float(), tuple(size), str(self.normalization.get("interpolation", "bicubic")))
+        height_width = tuple(images.shape[2:] if size is None else size[:2])
+        resized = _resize(images.float(), height_width, str(self.normalization.get("interpolation", "bicubic")))
         if average.shape[1:] not in ((1, 1), resized.shape[2:]):
             raise MatConvNetError(
                 f"averageImage is {tuple(average.shape)} but the resized images are {tuple(resized.shape[1:])}"
@@ -144,7 +152,10 @@ class Network:
 
 def _average_image(value: Any) -> Tensor:
     """One value per channel in any orientation -> (C, 1, 1); a full (H, W, C) or grey (H, W) image -> (C, H, W)."""
-    average = torch.as_tensor(np.array(value, dtype=np.float32))
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+        raise MatConvNetError(f"normalization.averageImage is {value!r:.60}, not finite numbers")
+    average = torch.as_tensor(np.array(array, dtype=np.float32))
     if not average.any():  # importers write zeros of any shape where nothing is to be taken away
         return torch.zeros(1, 1, 1)
     if average.ndim == 2 and 1 not in average.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
 from ..errors import MatConvNetError
 from ..file_kinds import MATLAB_5, UNKNOWN, kind_of
-from .fields import is_empty, read_layer, unique_names
+from .fields import MOST, is_empty, read_layer, unique_names
 from .network import Network
+
+ZLIB_AT_MOST = 1032  # bytes out of one
 
 
 def load_matconvnet(path: str | Path) -> Network:
@@ -27,6 +30,8 @@ def load_matconvnet(path: str | Path) -> Network:
         FileNotFoundError: there is no such file.
         MatConvNetError: it holds no such network; the message says what was found and what to do.
     """
+    if not isinstance(path, (str, Path)) or str(path) == "" or "\0" in str(path):
+        raise MatConvNetError(f"{path!r} names no file: give a path as text or as a pathlib.Path")
     path = Path(path)
     contents = _read(path)
     places = [contents, contents.get("net"), *contents.values()]
@@ -51,13 +56,21 @@ def load_matconvnet(path: str | Path) -> Network:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    kind = kind_of(path)
+    try:
+        kind = kind_of(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a circle of links, a name that is too long, a folder that is closed
+        raise MatConvNetError(f"{path.name:.60} cannot be read: {error.strerror or error}") from error
     if kind.name == UNKNOWN:
         raise MatConvNetError(f"{path.name} is not a MATLAB file, but {kind.what}: {kind.way_out}")
     if kind.name != MATLAB_5:
         raise MatConvNetError(kind.refusal(path))
     try:
+        _check_sizes(path)
         contents = scipy.io.loadmat(path)
+    except MatConvNetError:
+        raise
     except Exception as error:  # scipy raises a dozen different types on damaged files
         raise MatConvNetError(
             f"{path.name}: a MATLAB file that cannot be read to its end ({type(error).__name__}: {error}); "
@@ -67,6 +80,21 @@ def _read(path: Path) -> dict[str, Any]:
         return {key: _plain(value) for key, value in contents.items() if not key.startswith("__")}
     except RecursionError as error:
         raise MatConvNetError(f"{path.name}: cells lie in one another deeper than any network has them") from error
+
+
+def _check_sizes(path: Path) -> None:
+    """See to it that the file can hold as many numbers or cells as its variables claim, before memory is asked for.
+
+    Raises:
+        MatConvNetError: it cannot, even if all of it were compressed as far as zlib goes.
+    """
+    most = ZLIB_AT_MOST * path.stat().st_size
+    for name, shape, kind in scipy.io.whosmat(path):
+        if kind != "sparse" and math.prod(shape) > most:
+            raise MatConvNetError(
+                f"{path.name}: {name} claims {math.prod(shape):,} elements, more than a file of "
+                f"{path.stat().st_size:,} bytes can hold: it is damaged"
+            )
 
 
 def _plain(value: Any) -> Any:
@@ -113,7 +141,17 @@ def _normalization(value: Any) -> dict[str, Any]:
     value = {key: item[0] if isinstance(item, list) and len(item) == 1 else item for key, item in value.items()}
     kept = {key: item for key, item in value.items() if not is_empty(item)}
     if "imageSize" in kept:
-        size = tuple(int(n) for n in np.ravel(kept.pop("imageSize")))
-        if size[0] > 0:  # importers write 0 where they do not know it
+        size = _whole_numbers(kept["imageSize"])
+        if size and size[0] < 1:  # importers write 0 where they do not know it
+            del kept["imageSize"]
+        elif size and min(size) > 0 and max(size) <= MOST:
             kept["imageSize"] = size if len(size) > 1 else size * 2
-    return kept
+    return kept  # what is no size stays as it is, and preprocess refuses it
+
+
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    """Numbers of an array; () if they are none, or not whole."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+        return ()
+    numbers = value.ravel().tolist()
+    return tuple(map(int, numbers)) if all(float(number).is_integer() for number in numbers) else ()

@@ -12,7 +12,7 @@ from helpers.atomic_files import also_publish, replacing
 from helpers.checkpoint import CheckpointError, export_weights, save_checkpoint
 from helpers.errors import HeadError, WeightsError
 from helpers.freezing import FreezingError, cache_features
-from helpers.matconvnet import MatConvNetError, save_matconvnet
+from helpers.matconvnet import Layer, MatConvNetError, save_matconvnet
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and rights as POSIX has them")
 LAYER = torch.nn.Linear(3, 2)
@@ -27,7 +27,7 @@ WRITERS = {  # what writes to a path -> its error
     "save_checkpoint": (lambda path: save_checkpoint(path, model=LAYER), CheckpointError),
     "export_weights": (lambda path: export_weights(LAYER, path), CheckpointError),
     "save_matconvnet": (
-        lambda path: save_matconvnet(path, [], classes=[], normalization={"imageSize": 8}),
+        lambda path: save_matconvnet(path, [Layer("r", "relu")], classes=["a"], normalization={}),
         MatConvNetError,
     ),
     "cache_features": (lambda path: cached(path.parent), FreezingError),

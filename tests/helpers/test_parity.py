@@ -137,7 +137,7 @@ def test_tiny_and_huge_numbers_are_compared(size) -> None:
         ([1, 2, 3], [1, 2, 5], 2 / math.sqrt(30)),
         ([True, False], [True, True], 1 / math.sqrt(2)),
         ([math.inf, 3.0], [math.inf, 4.0], 0.25),
-        ([math.nan, 4.0], [math.nan, 4.0], 0.0),
+        ([math.nan, 4.0], [math.nan, 4.0], math.inf),
         ([math.inf, 4.0], [-math.inf, 4.0], math.inf),
         ([math.nan, 4.0], [1.0, 4.0], math.inf),
         ([1.0, 2.0], [math.nan, 2.0], math.inf),

@@ -108,10 +108,12 @@ def call(
         answer = function(*given)
     except NotImplementedError:
         raise NotAttempted from None
-    except (Exception, SystemExit) as error:
-        if re.search(r"'ellipsis'|\bnot ellipsis", str(error)):
-            raise NotAttempted from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and GeneratorExit, too
         said = describe(error)
+        if re.search(r"'ellipsis'|\bnot ellipsis", said):
+            raise NotAttempted from None
         cause = next((cause for part, cause in (*crashes, *CRASHES) if part in said), None)
         raise NotYet(f"your code stopped with {said}{_line(error)}{because(cause)}") from None
     if answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
@@ -164,7 +166,9 @@ def must_refuse(function: Any, *inputs: Any, case: str, cause: str) -> None:
         answer = function(*copy.deepcopy(inputs))
     except ValueError:
         return
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise NotYet(f"{case}, a ValueError is wanted, not {describe(error)}{_line(error)}") from None
     found = f"returns a {type(answer).__name__}" if answer is not None else "returns None"
     raise NotYet(f"{case}, a ValueError is wanted, but your function {found}.{because(cause)}")
@@ -208,8 +212,18 @@ def because(cause: str | None) -> str:
 
 def describe(error: BaseException) -> str:
     """Its type and its text, cut where it is long."""
-    text = f"{type(error).__name__}: {error}"
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # an error of the learner's own, whose text fails
+        text = type(error).__name__
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text):,} characters)"
+
+
+def shorten(text: str) -> str:
+    """A whole message, without its middle where it is long; the likely cause stands at its end."""
+    if len(text) <= 4 * LONGEST:
+        return text
+    return f"{text[: 3 * LONGEST]} ... ({len(text):,} characters) ... {text[-LONGEST:]}"
 
 
 def wrong_values(mistakes: Sequence[Mistake], *inputs: Any, part: int | None = None) -> list[tuple[str, Any]]:
