@@ -1001,3 +1001,71 @@ def test_export_weights_writes_what_the_helper_writes(recipe, tmp_path) -> None:
         assert file.metadata() == {"format": "pt"}
     with pytest.raises(RuntimeError, match="share memory"):
         safetensors.torch.save_file(model.state_dict(), tmp_path / "naive.safetensors")
+
+
+# what people bring to a recipe that it was not first written for
+
+
+@against("load_all_but")
+def test_load_all_but_takes_files_from_before_batches_were_counted(recipe) -> None:
+    source, model = (nn.ModuleDict({"bn": nn.BatchNorm2d(3), "fc": nn.Linear(3, n)}) for n in (5, 7))
+    source["bn"].running_mean.fill_(2)
+    older = {key: tensor for key, tensor in source.state_dict().items() if not key.endswith("num_batches_tracked")}
+    recipe(model, older, "fc")
+    assert torch.equal(model["bn"].running_mean, source["bn"].running_mean)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@against("load_allowing")
+def test_load_allowing_reads_both_formats(recipe, zipped, tmp_path) -> None:
+    content = {"size": fractions.Fraction(1, 3), "weight": torch.ones(3)}
+    torch.save(content, path := tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    assert recipe(str(path), fractions.Fraction)["size"] == fractions.Fraction(1, 3)
+    with pytest.raises(ValueError, match=r"fractions\.Fraction: is that a class you know"):
+        recipe(str(path))
+
+
+@against("shapes_in")
+def test_shapes_in_safetensors_and_beside_a_class_that_is_allowed(recipe, tmp_path) -> None:
+    safetensors.torch.save_file({"w": torch.ones(2, 3)}, tmp_path / "a.safetensors")
+    assert recipe(str(tmp_path / "a.safetensors")) == {"w": (2, 3)}
+    torch.save({"w": torch.ones(4), "size": fractions.Fraction(1, 3)}, tmp_path / "a.pth")
+    assert recipe(str(tmp_path / "a.pth"), fractions.Fraction) == {"w": (4,)}
+
+
+@against("load_without_copying")
+def test_load_without_copying_reads_the_older_format(recipe, tmp_path) -> None:
+    source = nn.Linear(3, 2)
+    torch.save(source.state_dict(), path := tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    assert torch.equal(recipe(lambda: nn.Linear(3, 2), str(path)).weight, source.weight)
+
+
+class Both(nn.Module):
+    def __init__(self, make) -> None:
+        super().__init__()
+        self.first, self.second, self.make = nn.Linear(3, 4), nn.LSTM(3, 2), make
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.make(self.first(x), self.second(x))
+
+
+@pytest.mark.parametrize("make", [lambda a, b: (a, b), lambda a, b: {"out": a, "aux": [b]}])
+@against("first_difference")
+def test_first_difference_of_several_outputs(recipe, make) -> None:
+    model = Both(make)
+    other = copy.deepcopy(model)
+    assert recipe(model, other, x := torch.rand(5, 3)) is None
+    with torch.no_grad():
+        other.second.weight_hh_l0.add_(1)
+    assert recipe(model, other, x) == "second"
+
+
+@against("cached")
+def test_cached_takes_what_cut_behind_gives(recipe) -> None:
+    class Trunk(nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"features": 2 * x}
+
+    x, y, weight = torch.rand(8, 3), torch.arange(8), torch.rand(8)
+    found = recipe(Trunk(), DataLoader(TensorDataset(x, y, weight), 3)).tensors
+    assert all(torch.equal(a, b) for a, b in zip(found, (2 * x, y, weight), strict=True))
