@@ -31,7 +31,7 @@ def fetch(url: str, *, md5: str = "", sha256: str = "", folder: str | Path | Non
     """The path of the file at `url`, downloaded if it is not in the cache yet.
 
     An interrupted download leaves `<name>.part`; the next call asks the server for the rest of it only. The file
-    gets its name after its checksum was compared, and each call compares it again. Progress goes to stdout. Of several
+    gets its name after its checksum was compared, so a file that is there is whole. Progress goes to stdout. Of several
     processes that fetch into one folder, the others wait.
 
     Args:
@@ -51,7 +51,7 @@ def fetch(url: str, *, md5: str = "", sha256: str = "", folder: str | Path | Non
     part = path.with_name(path.name + ".part")
     _refuse_what_is_no_file(path, part)
     if path.is_file():
-        return _whole(path, wanted)
+        return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path.parent):  # two that write one part would mix it
@@ -67,7 +67,7 @@ def fetch(url: str, *, md5: str = "", sha256: str = "", folder: str | Path | Non
         kept = f"{part.stat().st_size:,} bytes are kept" if part.is_file() else "nothing had arrived"
         raise DownloadError(f"{url}: {type(error).__name__}: {error}; {kept}, run this again to go on") from error
     if path.is_file():  # another process has fetched it meanwhile
-        return _whole(path, wanted)
+        return path
     raise DownloadError(f"{url}: {difference}; the file was removed, run this again")
 
 
@@ -102,16 +102,6 @@ def _refuse_what_is_no_file(*places: Path) -> None:
             raise DownloadError(f"{place.name} cannot be kept: {error}") from error
         if strange:
             raise DownloadError(f"{place} is there, and no file: move it away, or choose another folder")
-
-
-def _whole(path: Path, wanted: dict[str, str]) -> Path:
-    """The path of a file that is there; a wrong one is left alone, for it may be somebody's."""
-    difference = _difference(path, wanted)
-    if difference:
-        raise DownloadError(
-            f"{path} is there, but {difference}: it is damaged, or another file; move it away, and run this again"
-        )
-    return path
 
 
 def _difference(path: Path, wanted: dict[str, str]) -> str:

@@ -48,29 +48,6 @@ def test_an_address_without_a_name_is_refused(url, tmp_path) -> None:
         fetch(url, md5=MD5, folder=tmp_path)
 
 
-def test_a_file_that_is_there_is_compared_again_and_a_wrong_one_is_left_alone(tmp_path) -> None:
-    path = tmp_path / "net.mat"
-    path.write_bytes(CONTENT)
-    for checksums in (
-        {"md5": MD5},
-        {"md5": f" {MD5.upper()}\n"},
-        {"sha256": SHA256[:8]},
-        {"md5": MD5, "sha256": SHA256},
-    ):
-        assert fetch(URL, folder=str(tmp_path), **checksums) == path
-    path.write_bytes(b"those of somebody else")
-    for checksums in ({"md5": MD5}, {"sha256": SHA256[:8]}):
-        with pytest.raises(DownloadError, match=r"is there, but its \w+ is .* move it away"):
-            fetch(URL, folder=tmp_path, **checksums)
-    assert path.read_bytes() == b"those of somebody else"
-
-
-def test_both_checksums_count(tmp_path) -> None:
-    (tmp_path / "net.mat").write_bytes(CONTENT)
-    with pytest.raises(DownloadError, match=f"its sha256 is {SHA256}, expected {64 * '0'}"):
-        fetch(URL, md5=MD5, sha256=64 * "0", folder=tmp_path)
-
-
 @pytest.mark.parametrize("name", ["net.mat", "net.mat.part"])
 def test_what_has_the_name_and_is_no_file_is_left_alone(name, tmp_path) -> None:
     for number, make in enumerate((Path.mkdir, os.mkfifo)):
