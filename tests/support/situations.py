@@ -34,10 +34,12 @@ class Registered:
     """Attributes:
     make: builds the situation.
     report: the address of the public report that it was rebuilt from, or "".
+    module: where it is written down; those of `not_yet_known` are still answered wrongly.
     """
 
     make: Callable[[], Situation]
     report: str
+    module: str
 
 
 SITUATIONS: dict[str, Registered] = {}
@@ -48,7 +50,7 @@ def situation(report: str = "") -> Callable[[Callable[[], Situation]], Callable[
 
     def register(make: Callable[[], Situation]) -> Callable[[], Situation]:
         assert make.__name__ not in SITUATIONS, make.__name__
-        SITUATIONS[make.__name__] = Registered(make, report)
+        SITUATIONS[make.__name__] = Registered(make, report, make.__module__)
         return make
 
     return register

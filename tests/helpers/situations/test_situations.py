@@ -19,7 +19,16 @@ for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         importlib.import_module(path.stem)
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+def listed() -> list[object]:
+    """All of them; those that `explain` does not know yet are expected to fail, and go red as soon as one passes."""
+    unknown = pytest.mark.xfail(strict=True, raises=AssertionError, reason="explain names another cause")
+    return [
+        pytest.param(name, marks=unknown if given.module == "not_yet_known" else ())
+        for name, given in SITUATIONS.items()
+    ]
+
+
+@pytest.mark.parametrize("name", listed())
 def test_the_cause_is_named_and_the_lines_do_what_is_right(name: str) -> None:
     torch.manual_seed(2)
     given = SITUATIONS[name].make()
@@ -47,6 +56,7 @@ def test_the_cause_is_named_and_the_lines_do_what_is_right(name: str) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    reports = [registered.report for registered in SITUATIONS.values() if registered.report]
-    assert len(SITUATIONS) >= 60
+    known = [given for given in SITUATIONS.values() if given.module != "not_yet_known"]
+    reports = [given.report for given in known if given.report]
+    assert len(known) >= 60
     assert len(set(reports)) >= 30
