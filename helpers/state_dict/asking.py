@@ -15,6 +15,8 @@ from ..errors import StateDictError
 from ..probing import first_line
 from .report import Shape
 
+SMALL = 1 << 20  # numbers; statistics of a norm are far below
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -53,7 +55,7 @@ def ask(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Answer:
     """
     answer = Answer()
     metadata = getattr(state_dict, "_metadata", None) or {}
-    waiting = [("", model, empty_twin(model), dict(state_dict))]
+    waiting = [("", model, empty_twin(model), _lent(state_dict))]
     while waiting:
         prefix, module, empty, part = waiting.pop()
         before = dict(own_tensors(empty))
@@ -84,6 +86,15 @@ def ask(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Answer:
             if child is not None and empty_child is not None:
                 waiting.append((f"{prefix}{name}.", child, empty_child, parts.get(name, {})))
     return answer
+
+
+def _lent(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What modules may read and write: buffers are small and copied, for some modules change them where they are."""
+    lent = {}
+    for key, value in state_dict.items():
+        is_small = isinstance(value, Tensor) and not value.is_meta and value.numel() <= SMALL
+        lent[key] = value.detach().clone() if is_small else value
+    return lent
 
 
 def own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

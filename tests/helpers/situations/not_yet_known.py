@@ -1,7 +1,11 @@
-"""Heads that differ, and what hangs on them: kinds that `explain` does not yet know."""
+"""Heads that differ and what hangs on them, other parts, other sizes: kinds that `explain` does not yet know."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from of_heads_and_detectors import GITHUB, network, part_of, trunk
+from of_sizes_and_architectures import assembled, generator, llama, renamed, vit_block, vit_parts
 from situations import Situation, situation, tensors, without
 from torch import nn
 
@@ -338,4 +342,314 @@ def a_pyramid_was_put_between_trunk_and_heads() -> Situation:
     holds |= {key: tensors(checkpoint)[key] for key in biases}
     return Situation(
         model, checkpoint.state_dict(), says=["body", "fpn", r"rpn\.head"], holds=holds, never=["architecture"]
+    )
+
+
+@situation(GITHUB + "microsoft/Cream/issues/238")
+def a_class_token_in_the_model_only() -> Situation:
+    checkpoint = assembled(vit_parts(16, tokens=()))
+    return Situation(
+        assembled(vit_parts(17)),
+        tensors(checkpoint),
+        says=["cls_token|class token", "pos_embed.*16.*17"],
+        holds=part_of(checkpoint, "pos_embed"),
+        never=["another image size"],
+    )
+
+
+@situation(GITHUB + "facebookresearch/segment-anything/issues/374")
+def positions_in_rows_and_columns_and_relative_ones() -> Situation:
+    def build(rows: int, columns: int) -> nn.Module:
+        parts = {"pos_embed": torch.empty(1, rows, columns, 6), "patch_embed.proj": nn.Conv2d(3, 6, 4, 4)}
+        for name, sides in {"blocks.0": (2, 2), "blocks.1": (rows, columns)}.items():  # in windows, and over all
+            parts |= vit_block(name)
+            parts[f"{name}.attn.rel_pos_h"] = torch.empty(2 * sides[0] - 1, 3)
+            parts[f"{name}.attn.rel_pos_w"] = torch.empty(2 * sides[1] - 1, 3)
+        parts["neck.0"] = nn.Conv2d(6, 8, 1, bias=False)
+        return assembled({f"image_encoder.{name}": part for name, part in parts.items()})
+
+    checkpoint = build(8, 6)
+    return Situation(
+        build(4, 3),
+        tensors(checkpoint),
+        says=["image_encoder.pos_embed.*(8 x 6|8, 6|48)", r"rel_pos"],
+        holds=part_of(checkpoint, r"pos_embed|blocks\.1\.attn\.rel_pos"),
+        never=["classes", "width"],
+    )
+
+
+@situation(GITHUB + "microsoft/Swin-Transformer/issues/155")
+def masks_of_shifted_windows_belong_to_an_image_size() -> Situation:
+    def build(windows: int) -> nn.Module:
+        mask = torch.zeros(windows, 9, 9)
+        mask[-1, :, 5:] = -100.0
+        parts = {"patch_embed.proj": nn.Conv2d(3, 6, 4, 4)}
+        buffers = {}
+        for name in ("layers.0.blocks.0", "layers.0.blocks.1"):
+            parts |= vit_block(name) | {f"{name}.attn.relative_position_bias_table": torch.empty(25, 2)}
+            buffers[f"{name}.attn.relative_position_index"] = torch.arange(81).view(9, 9) % 25
+        return assembled(parts | {"head": nn.Linear(6, 5)}, buffers | {"layers.0.blocks.1.attn_mask": mask})
+
+    checkpoint = build(16)
+    return Situation(
+        build(4),
+        tensors(checkpoint),
+        says=["attn_mask"],
+        holds=part_of(checkpoint, "attn_mask"),
+        never=["another window", "classes", "width", "random in a new model"],
+    )
+
+
+@situation(GITHUB + "baaivision/EVA/issues/59")
+def queries_and_values_have_a_bias_and_keys_have_none() -> Situation:
+    parts = vit_parts(qkv_bias=False)
+    for block in ("blocks.0", "blocks.1"):
+        parts |= {f"{block}.attn.q_bias": torch.empty(6), f"{block}.attn.v_bias": torch.empty(6)}
+    given = tensors(assembled(parts))
+    right = without(given, "q_bias|v_bias")
+    for block in ("blocks.0", "blocks.1"):
+        query, value = given[f"{block}.attn.q_bias"], given[f"{block}.attn.v_bias"]
+        right[f"{block}.attn.qkv.bias"] = torch.cat([query, torch.zeros(6), value])
+    return Situation(assembled(vit_parts()), given, says=["q_bias|v_bias", "qkv.bias|k_bias|keys?"], holds=right)
+
+
+@situation(GITHUB + "Project-MONAI/MONAI/issues/5148")
+def attention_was_trained_with_a_bias_that_the_model_lacks() -> Situation:
+    return Situation(
+        assembled(vit_parts(qkv_bias=False)),
+        tensors(assembled(vit_parts())),
+        says=["qkv.*bias|bias.*qkv"],
+        holds=None,
+        never=["^it loads", "another architecture"],
+    )
+
+
+@situation(GITHUB + "facebookresearch/dinov3/issues/244")
+def registers_and_layer_scale_in_the_checkpoint_only() -> Situation:
+    parts = vit_parts(tokens=("cls_token",)) | {"storage_tokens": torch.empty(1, 4, 6)}
+    buffers = {}
+    for block in ("blocks.0", "blocks.1"):
+        parts |= {f"{block}.ls1.gamma": torch.empty(6), f"{block}.ls2.gamma": torch.empty(6)}
+        buffers[f"{block}.attn.qkv.bias_mask"] = torch.tensor([1.0, 0.0, 1.0]).repeat_interleave(6)
+    return Situation(
+        assembled(vit_parts()),
+        tensors(assembled(parts, buffers)),
+        says=["storage_tokens", "ls1|gamma|layer.?scale"],
+        holds=None,
+        never=["^it loads", "another architecture"],
+    )
+
+
+@situation(GITHUB + "facebookresearch/ConvNeXt/issues/51")
+def a_gamma_that_is_no_norm_in_the_checkpoint_only() -> Situation:
+    def build(scaled: bool) -> nn.Module:
+        parts: dict[str, nn.Module | torch.Tensor] = {"stem": nn.Conv2d(3, 6, 4, 4)}
+        for name in ("blocks.0", "blocks.1", "blocks.2"):
+            if scaled:
+                parts[f"{name}.gamma"] = torch.empty(6)
+            parts[f"{name}.dwconv"] = nn.Conv2d(6, 6, 7, padding=3, groups=6)
+            parts[f"{name}.norm"] = nn.LayerNorm(6)
+            parts[f"{name}.pwconv1"] = nn.Linear(6, 10)
+            parts[f"{name}.pwconv2"] = nn.Linear(10, 6)
+        return assembled(parts | {"norm": nn.LayerNorm(6), "head": nn.Linear(6, 5)})
+
+    return Situation(
+        build(False),
+        tensors(build(True)),
+        says=["gamma|layer.?scale"],
+        holds=None,
+        never=["^it loads", "BatchNorm", "another architecture"],
+    )
+
+
+@situation(GITHUB + "facebookresearch/dinov2/issues/332")
+def a_gated_mlp_for_a_plain_one() -> Situation:
+    parts = {name: part for name, part in vit_parts().items() if ".mlp." not in name}
+    for block in ("blocks.0", "blocks.1"):
+        parts |= {f"{block}.mlp.w12": nn.Linear(6, 16), f"{block}.mlp.w3": nn.Linear(8, 6)}
+    return Situation(
+        assembled(vit_parts()),
+        tensors(assembled(parts)),
+        says=["w12|w3|swiglu|gated", "fc1|fc2|mlp"],
+        holds=None,
+        never=["width", "classes"],
+    )
+
+
+@situation(GITHUB + "hiyouga/LlamaFactory/issues/459")
+def keys_and_values_have_fewer_heads_than_queries() -> Situation:
+    return Situation(
+        assembled(llama(key_heads=3)),
+        tensors(assembled(llama(key_heads=1))),
+        says=["k_proj|v_proj"],
+        holds=None,
+        never=["classes", "width", "image size"],
+    )
+
+
+@situation(GITHUB + "EleutherAI/gpt-neox/issues/1319")
+def the_mlps_are_wider_and_nothing_else_is() -> Situation:
+    def build(hidden: int) -> nn.Module:
+        parts: dict[str, nn.Module | torch.Tensor] = {"sequential.0.word_embeddings": nn.Embedding(13, 6)}
+        for layer in ("sequential.2", "sequential.3", "sequential.4"):
+            parts |= {
+                f"{layer}.attention.query_key_value": nn.Linear(6, 18),
+                f"{layer}.attention.dense": nn.Linear(6, 6),
+                f"{layer}.mlp.linear1": nn.Linear(6, 2 * hidden, bias=False),
+                f"{layer}.mlp.linear2": nn.Linear(hidden, 6, bias=False),
+            }
+        return assembled(parts)
+
+    return Situation(
+        build(11),
+        tensors(build(16)),
+        says=["mlp|linear1|linear2"],
+        holds=None,
+        never=["classes", "most layers", "image size"],
+    )
+
+
+@situation(GITHUB + "jzhang38/TinyLlama/issues/127")
+def frequencies_that_the_model_computes_itself() -> Situation:
+    frequencies = 10000.0 ** -torch.arange(0, 1, 0.5)
+    buffers = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": frequencies.clone() for layer in range(3)}
+    checkpoint = assembled(llama())
+    return Situation(
+        assembled(llama(), buffers),
+        tensors(checkpoint),
+        says=["inv_freq"],
+        holds=tensors(checkpoint),
+        never=["random in a new model", "train (it|them)"],
+    )
+
+
+@situation(GITHUB + "bmaltais/kohya_ss/issues/1260")
+def attention_to_a_text_encoder_of_another_width() -> Situation:
+    def build(context: int) -> nn.Module:
+        parts: dict[str, nn.Module | torch.Tensor] = {"conv_in": nn.Conv2d(4, 6, 3)}
+        for name in ("down_blocks.0.attentions.0", "down_blocks.0.attentions.1", "up_blocks.1.attentions.0"):
+            for attention, inputs in {"attn1": 6, "attn2": context}.items():
+                parts |= {
+                    f"{name}.transformer_blocks.0.{attention}.to_q": nn.Linear(6, 6, bias=False),
+                    f"{name}.transformer_blocks.0.{attention}.to_k": nn.Linear(inputs, 6, bias=False),
+                    f"{name}.transformer_blocks.0.{attention}.to_v": nn.Linear(inputs, 6, bias=False),
+                    f"{name}.transformer_blocks.0.{attention}.to_out.0": nn.Linear(6, 6),
+                }
+        return assembled(parts | {"conv_out": nn.Conv2d(6, 4, 3)})
+
+    return Situation(
+        build(7),
+        tensors(build(10)),
+        says=[r"attn2\.to_[kv]"],
+        holds=None,
+        never=["image size", "classes", "most layers"],
+    )
+
+
+@situation(GITHUB + "ai4ce/EgoPAT3D/issues/5")
+def gates_of_a_gru_under_the_name_of_an_lstm() -> Situation:
+    return Situation(
+        assembled({"lstm": nn.LSTM(5, 6)}),
+        tensors(assembled({"lstm": nn.GRU(5, 6)})),
+        says=["gru|gates|cell"],
+        holds=None,
+        never=["another hidden size", "width", "classes"],
+    )
+
+
+@situation(GITHUB + "KupynOrest/DeblurGAN/issues/94")
+def instance_norms_kept_statistics_in_those_days() -> Situation:
+    given = part_of(generator(tracks=True), "num_batches_tracked")
+    return Situation(
+        generator(tracks=False),
+        given,
+        says=["running"],
+        holds=without(given, "running"),
+        never=["BatchNorm", "another architecture"],
+    )
+
+
+@situation(GITHUB + "junyanz/pytorch-CycleGAN-and-pix2pix/issues/461")
+def a_dropout_in_each_block_and_statistics_beside_it() -> Situation:
+    given = tensors(generator(tracks=True))
+    right = renamed(without(given, "running|num_batches"), r"conv_block\.5", "conv_block.6")
+    return Situation(
+        generator(tracks=False, dropout=True),
+        given,
+        says=[r"conv_block\.[56]", "running"],
+        holds=right,
+        never=["another architecture", "BatchNorm"],
+    )
+
+
+@situation(GITHUB + "yueatsprograms/ttt_imagenet_release/issues/2")
+def group_norm_for_batch_norm() -> Situation:
+    def build(norm: Callable[[int], nn.Module]) -> nn.Module:
+        return assembled(
+            {
+                "conv1": nn.Conv2d(3, 6, 5, bias=False),
+                "bn1": norm(6),
+                "layer1.0.conv1": nn.Conv2d(6, 8, 3, bias=False),
+                "layer1.0.bn1": norm(8),
+                "layer1.0.conv2": nn.Conv2d(8, 10, 3, bias=False),
+                "layer1.0.bn2": norm(10),
+                "fc": nn.Linear(10, 4),
+            }
+        )
+
+    return Situation(
+        build(partial(nn.GroupNorm, 2)),
+        tensors(build(nn.BatchNorm2d)),
+        says=["BatchNorm|GroupNorm|another norm|kind of norm", "bn1"],
+        holds=None,
+        never=["^it loads"],
+    )
+
+
+@situation(GITHUB + "DingXiaoH/RepVGG/issues/67")
+def branches_were_merged_for_use() -> Situation:
+    def build(deployed: bool) -> nn.Module:
+        parts: dict[str, nn.Module | torch.Tensor] = {}
+        for name, (inputs, outputs) in {"stage0": (3, 6), "stage1.0": (6, 8), "stage1.1": (8, 8)}.items():
+            if deployed:
+                parts[f"{name}.rbr_reparam"] = nn.Conv2d(inputs, outputs, 3)
+                continue
+            if inputs == outputs:
+                parts[f"{name}.rbr_identity"] = nn.BatchNorm2d(outputs)
+            for branch, kernel in {"rbr_dense": 3, "rbr_1x1": 1}.items():
+                parts[f"{name}.{branch}.conv"] = nn.Conv2d(inputs, outputs, kernel, bias=False)
+                parts[f"{name}.{branch}.bn"] = nn.BatchNorm2d(outputs)
+        return assembled(parts | {"linear": nn.Linear(8, 5)})
+
+    return Situation(
+        build(deployed=False),
+        tensors(build(deployed=True)),
+        says=["rbr_reparam|merged|fused|deploy"],
+        holds=None,
+        never=["^it loads", "classes"],
+    )
+
+
+@situation(GITHUB + "milesial/Pytorch-UNet/issues/184")
+def a_unet_that_learned_its_upsampling() -> Situation:
+    def build(bilinear: bool) -> nn.Module:
+        deepest = 8 if bilinear else 16
+        widths = {"inc": (3, 4, 4), "down1.maxpool_conv.1": (4, 8, 8), "down2.maxpool_conv.1": (8, deepest, deepest)}
+        widths |= {"up1.conv": (16, 8, deepest // 2 if bilinear else 8), "up2.conv": (8, 4, 4)}
+        parts: dict[str, nn.Module | torch.Tensor] = {}
+        for name, (inputs, middle, outputs) in widths.items():
+            if name.startswith("up") and not bilinear:
+                parts[name.replace("conv", "up")] = nn.ConvTranspose2d(inputs, inputs // 2, 2, 2)
+            parts[f"{name}.double_conv.0"] = nn.Conv2d(inputs, middle, 3)
+            parts[f"{name}.double_conv.1"] = nn.BatchNorm2d(middle)
+            parts[f"{name}.double_conv.3"] = nn.Conv2d(middle, outputs, 3)
+            parts[f"{name}.double_conv.4"] = nn.BatchNorm2d(outputs)
+        return assembled(parts | {"outc.conv": nn.Conv2d(4, 2, 1)})
+
+    return Situation(
+        build(bilinear=True),
+        tensors(build(bilinear=False)),
+        says=[r"up1\.up|up2\.up|upsampl"],
+        holds=None,
+        never=["classes", "^it loads"],
     )
