@@ -47,7 +47,7 @@ def fuse_qkv(state_dict: Mapping[str, Tensor], into: str = "in_proj") -> dict[st
     Args:
         state_dict: with triples of names such as `X.q_proj.weight`, `X.k_proj.weight`, `X.v_proj.weight`; see
             `QKV_NAMES`. Each is (out, in), and a bias (out,). A bias that only some of the three have is zero in the
-            others.
+            others. Biases apart beside one weight (`X.q_bias`, `X.v_bias` and `X.qkv.weight`, as in BEiT) become one.
         into: "in_proj" for `X.in_proj_weight`, as nn.MultiheadAttention has it, or "qkv" for `X.qkv.weight`, as timm.
 
     Raises:
@@ -58,11 +58,15 @@ def fuse_qkv(state_dict: Mapping[str, Tensor], into: str = "in_proj") -> dict[st
         raise StateDictError(f"into is one of {', '.join(FUSED)}, not {into!r}")
     result: dict[str, Tensor] = {}
     found = {key: triple for key in state_dict if (triple := _triple(key, state_dict)) is not None}
-    if not found:
+    biases = _biases_apart(state_dict)
+    if not found and not biases:
         raise StateDictError("no attention with separate query, key and value in it: see QKV_NAMES for the names")
     for key, tensor in state_dict.items():
-        if key not in found:
+        if key in biases:
+            result |= biases[key]
+        elif key not in found:
             result[key] = tensor
+        if key not in found:
             continue
         parent, names = found[key]
         leaf = key.rpartition(".")[2]
@@ -70,6 +74,21 @@ def fuse_qkv(state_dict: Mapping[str, Tensor], into: str = "in_proj") -> dict[st
         if new not in result:
             result[new] = torch.cat(_three(state_dict, parent, names, leaf))
     return result
+
+
+def _biases_apart(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Biases of queries, keys and values beside one weight for all three -> what stands in their place."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, weight in state_dict.items():
+        names = [f"{key.removesuffix('qkv.weight')}{one}_bias" for one in "qkv"]
+        there = [name for name in names if name in state_dict]
+        if key.endswith("qkv.weight") and there and weight.ndim == 2 and len(weight) % 3 == 0:
+            nothing = weight.new_zeros(len(weight) // 3)
+            found[there[0]] = {
+                f"{key.removesuffix('.weight')}.bias": torch.cat([state_dict.get(name, nothing) for name in names])
+            }
+            found |= {name: {} for name in there[1:]}
+    return found
 
 
 def split_qkv(state_dict: Mapping[str, Tensor], names: Sequence[str] = QKV) -> dict[str, Tensor]:

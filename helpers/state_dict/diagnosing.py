@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+
+from torch import Tensor
 
 from ..text import few
+from .findings import Finding, some
 from .numbering import doubtful_numbers, family, renumbered_families
+from .places import Where, amid_blocks, at, is_computed, layers_in_order, module_name
 from .remedies import Situation
 from .renames import modules_of
 from .report import LoadReport
-from .sizes import LOOKS, Finding, module_name, some
+from .sizes import LOOKS
 
 FEW = 2  # layers of other shapes; if there are more, it is another network
 
 
 def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
     """All differences, each key in one of them."""
-    model = situation.model
+    where = Where(situation.model, situation.in_model, _fitting(report))
     left = dict(report.mismatched)
     missing, unexpected = list(report.missing), list(report.unexpected)
     found = [*_depth(situation, missing, unexpected), *_recurrent_layers(missing, unexpected)]
     for look in LOOKS:
-        for finding in look(left, model):
+        for finding in look(left, where):
             found.append(finding)
             left = {key: shapes for key, shapes in left.items() if key not in finding.keys}
     if left:
         key, (in_checkpoint, in_model) = next(iter(left.items()))
         layers = {module_name(key) for key in left}
-        are_few = len(layers) <= FEW
+        are_few = len(layers) <= FEW or all(where.is_end(name) for name in layers)
         fate = "They stay as they are, random in a new model: train them." if are_few else "Build the model alike."
         found.append(
             Finding(
@@ -41,9 +45,15 @@ def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
             )
         )
     explained = {key for finding in found for key in finding.keys}
-    found += _only_here([key for key in missing if key not in explained], "the model", situation)
-    found += _only_here([key for key in unexpected if key not in explained], "the checkpoint", situation)
+    found += _only_here([key for key in missing if key not in explained], "the model", situation, where)
+    found += _only_here([key for key in unexpected if key not in explained], "the checkpoint", situation, where)
     return found
+
+
+def _fitting(report: LoadReport) -> set[str]:
+    """Modules that are loaded as a whole."""
+    others = {module_name(key) for key in (*report.missing, *report.mismatched)}
+    return {module_name(key) for key in report.loaded} - others
 
 
 def doubts(situation: Situation, found: Iterable[Finding]) -> Iterator[str]:
@@ -68,11 +78,18 @@ def why_not_load(situation: Situation, report: LoadReport, found: Iterable[Findi
         more = " Its names were sorted, so their order says nothing." if is_sorted else ""
         return (
             f"It may be another architecture: only {len(counted)} of {len(of_checkpoint)} tensors can be paired by "
-            f"name, shape and order.{more}"
+            f"name, shape and order{_beside(situation)}.{more}"
         )
     if moved := renumbered_families(modules_of(situation.tensors), modules_of(situation.in_model)):
         return f"Numbers differ on both sides ({some(moved)}), so equal names may be different layers."
     return None
+
+
+def _beside(situation: Situation) -> str:
+    """A name of each side that the other has not."""
+    there = next((key for key in situation.tensors if key not in situation.in_model), "")
+    here = next((key for key in situation.in_model if key not in situation.tensors), "")
+    return f"; the checkpoint has {there}, the model {here}" if there and here else ""
 
 
 def _counted(keys: Iterable[str]) -> list[str]:
@@ -82,9 +99,9 @@ def _counted(keys: Iterable[str]) -> list[str]:
 def _depth(situation: Situation, missing: list[str], unexpected: list[str]) -> Iterator[Finding]:
     """Blocks of which one side has more."""
     in_checkpoint, in_model = _blocks(situation.tensors), _blocks(situation.in_model)
-    for side, keys, fewer, more in (
-        ("checkpoint", unexpected, in_model, in_checkpoint),
-        ("model", missing, in_checkpoint, in_model),
+    for side, keys, fewer, more, tensors in (
+        ("checkpoint", unexpected, in_model, in_checkpoint, situation.tensors),
+        ("model", missing, in_checkpoint, in_model, situation.in_model),
     ):
         said, explained = [], set()
         for place in more:
@@ -97,7 +114,9 @@ def _depth(situation: Situation, missing: list[str], unexpected: list[str]) -> I
             leaves = {family(leaf) for number in extra for leaf in more[place][number]}
             behind = {key for key in keys for number in extra if key.startswith(f"{place}{number}.")}
             are_blocks = any("." in leaf for leaf in leaves)
-            if leaves <= like and behind and are_blocks:
+            if leaves <= like and behind and are_blocks and _stand_beside(more[place], place, tensors):
+                yield _heads_beside(place, len(in_checkpoint[place]), len(in_model[place]), behind)
+            elif leaves <= like and behind and are_blocks:
                 said.append(f"{place.rstrip('.')} has {len(more[place])} blocks there and {len(fewer[place])} here")
                 explained |= behind
         if said and side == "checkpoint":
@@ -110,6 +129,23 @@ def _depth(situation: Situation, missing: list[str], unexpected: list[str]) -> I
             yield Finding(
                 f"The model is deeper: {few(said, 4)}. Build it as deep as the checkpoint.", explained, is_fatal=True
             )
+
+
+def _stand_beside(blocks: Mapping[int, set[str]], place: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether blocks do not follow one another: all take the same, and none gives it."""
+    ends = []
+    for number, leaves in sorted(blocks.items()):
+        names = [f"{place}{number}.{leaf}" for leaf in leaves]
+        weights = [tensor for key, tensor in tensors.items() if key in names and tensor.ndim > 1]
+        if not weights:
+            return False
+        ends.append((weights[0].shape[1], weights[-1].shape[0]))
+    return len({first for first, _ in ends}) == 1 and all(first != last for first, last in ends)
+
+
+def _heads_beside(place: str, there: int, here: int, keys: set[str]) -> Finding:
+    fate = "The others are not used." if there > here else "The others are random in a new model: train them."
+    return Finding(f"Beside one another stand {there} of {place.rstrip('._')} there and {here} here. {fate}", keys)
 
 
 RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")  # what an RNN calls its layers and directions
@@ -150,41 +186,118 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _only_here(keys: list[str], side: str, situation: Situation) -> Iterator[Finding]:
+def _only_here(keys: list[str], side: str, situation: Situation, where: Where) -> Iterator[Finding]:
     """What one side has alone."""
     is_model = side == "the model"
     counters = {key for key in keys if key.endswith("num_batches_tracked")}
     norms = {module_name(key) for key in keys if key.endswith(("running_var", "running_mean"))}
-    with_norms = bool(norms)
+    others = [key for key in keys if key not in counters and module_name(key) not in norms]
+    computed = {key for key in others if (where.is_computed(key) if is_model else is_computed(key))}
+    others = [key for key in others if key not in computed]
+    yield from _norms(keys, norms, side, situation)
+    if counters and not norms:
+        yield Finding(f"Only {side} counts batches in its BatchNorms, which does no harm.", counters)
+    if computed:
+        fate = "it keeps its own" if is_model else "they are not used"
+        yield Finding(f"Only {side} has {some(computed)}, computed from sizes and not trained; {fate}.", computed)
+    if others:
+        yield from _only_in_model(others, situation) if is_model else _only_in_checkpoint(others, situation, where)
+
+
+def _norms(keys: list[str], norms: set[str], side: str, situation: Situation) -> Iterator[Finding]:
+    """Layers that keep running statistics on one side only."""
+    is_model = side == "the model"
+    of_norms = {key for key in keys if module_name(key) in norms}
     if not is_model:
         norms = {name for name in norms if _is_amid(name, situation.in_model)}
     with_weights = {name for name in norms if f"{name}.weight".removeprefix(".") in keys}
-    others = [key for key in keys if key not in counters and module_name(key) not in norms]
-    fate = "they stay as they are" if is_model else "they are not used"
+    alone = norms - with_weights
+    other_side = situation.tensors if is_model else situation.in_model
+    of_other_kind = {name for name in alone if f"{name}.weight".removeprefix(".") in other_side}
+    if not is_model:
+        of_other_kind = {name for name in of_other_kind if not hasattr(at(situation.model, name), "running_mean")}
     if with_weights and is_model:
-        yield Finding(f"Only the model has BatchNorm: {some(with_weights)}; {fate}. Train them.", set(keys))
+        yield Finding(
+            f"Only the model has BatchNorm: {some(with_weights)}; they stay as they are. Train them.", of_norms
+        )
     elif with_weights:
         way_out = "what it did to the layers before it would be lost. Build the model with it."
-        yield Finding(f"Only the checkpoint has BatchNorm: {some(with_weights)}; {way_out}", set(keys), is_fatal=True)
-    if norms - with_weights:
-        yield Finding(f"Only {side} has the running statistics of {some(norms - with_weights)}; {fate}.", set(keys))
-    if counters and not with_norms:
-        yield Finding(f"Only {side} counts batches in its BatchNorms, which does no harm.", counters)
-    if others and is_model:
-        is_fatal = situation.guessed and not situation.ambiguous
-        way_out = "they are random in a new model. Train them"
-        if is_fatal:
-            way_out = "and the other names were guessed. Look for a checkpoint of the same network"
-        yield Finding(f"Only the model has {some(others)}; {fate}; {way_out}.", set(others), is_fatal)
+        yield Finding(f"Only the checkpoint has BatchNorm: {some(with_weights)}; {way_out}", of_norms, is_fatal=True)
+    if of_other_kind and is_model:
+        yield Finding(
+            f"Only the model has the running statistics of {some(of_other_kind)}. Either the checkpoint's norms are of "
+            "another kind, such as GroupNorm, whose weights have the same shapes, or its statistics were left out: look "
+            "for the whole state_dict. With those of a new model it does not compute what was trained.",
+            of_norms,
+            is_fatal=True,
+        )
+    elif of_other_kind:
+        kinds = {type(at(situation.model, name)).__name__ for name in of_other_kind}
+        yield Finding(
+            f"Another kind of norm: BatchNorm in the checkpoint, {few(sorted(kinds))} in the model "
+            f"({some(of_other_kind)}). Their weights have the same shapes and mean something else: build the model "
+            "with BatchNorm.",
+            of_norms,
+            is_fatal=True,
+        )
+    if alone - of_other_kind:
+        fate = "they stay as they are" if is_model else "they are not used"
+        yield Finding(f"Only {side} has the running statistics of {some(alone - of_other_kind)}; {fate}.", of_norms)
+
+
+def _only_in_model(keys: list[str], situation: Situation) -> Iterator[Finding]:
+    is_fatal = situation.guessed and not situation.ambiguous and not _is_branch(keys, situation)
+    way_out = "they stay as they are; they are random in a new model. Train them"
+    if is_fatal:
+        way_out = "they stay as they are; and the other names were guessed. Look for a checkpoint of the same network"
+    yield Finding(f"Only the model has {some(keys)}; {way_out}.", set(keys), is_fatal)
+
+
+def _is_branch(keys: list[str], situation: Situation) -> bool:
+    """Whether what only the model has ends beside the rest: the layer behind it does not take what it gives."""
+    layers = layers_in_order(situation.model)
+    names = [name for name in layers if any(module_name(key) == name for key in keys)]
+    behind = list(layers)[list(layers).index(names[-1]) + 1 :] if names else []
+    return bool(behind) and layers[behind[0]][0] != layers[names[-1]][1]
+
+
+def _only_in_checkpoint(keys: list[str], situation: Situation, where: Where) -> Iterator[Finding]:
+    neutral = {key for key in keys if _does_nothing(key, situation.tensors[key])}
+    if neutral:
+        yield Finding(
+            f"Only the checkpoint has {some(neutral)}, which do nothing: zeros added, or ones multiplied.", neutral
+        )
+    others = [key for key in keys if key not in neutral]
+    halves = {
+        key for key in others if module_name(key) in where.fitting and f"{module_name(key)}.weight" in where.in_model
+    }
+    amid = halves | amid_blocks([key for key in others if key not in halves], situation.tensors, where.fitting)
+    if amid:
+        beside = f" (and beside them {some(set(others) - amid)})" if set(others) - amid else ""
+        yield Finding(
+            f"Only the checkpoint has {some(amid)}{beside}, trained amid layers that the model has: without them "
+            "it is another network. Build the model with them.",
+            set(others),
+            is_fatal=True,
+        )
     elif others:
-        amid = {
+        between = {
             key for key in others if module_name(module_name(key)) and _is_amid(module_name(key), situation.in_model)
         }
-        more = " They stand between layers that are: if they were trained, build the model with them." if amid else ""
-        yield Finding(f"Only the checkpoint has {some(others)}; {fate}.{more}", set(others))
+        more = (
+            " They stand between layers that are: if they were trained, build the model with them." if between else ""
+        )
+        yield Finding(f"Only the checkpoint has {some(others)}; they are not used.{more}", set(others))
+
+
+def _does_nothing(key: str, tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or tensor.ndim > 1 or not tensor.numel() or tensor.is_meta:
+        return False
+    return bool((tensor == (0 if "bias" in key else 1)).all())
 
 
 def _is_amid(name: str, in_model: Iterable[str]) -> bool:
-    """Whether a module stands where the model has others, and not in a branch of its own."""
+    """Whether a module stands where the model has others, and not in a branch of its own or in place of a layer."""
     parent = module_name(name)
-    return not parent or any(key.startswith(f"{parent}.") for key in in_model)
+    behind = [key.removeprefix(f"{parent}.") for key in in_model if key.startswith(f"{parent}.")]
+    return not parent or any("." in rest for rest in behind)

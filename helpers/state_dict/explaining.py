@@ -17,9 +17,9 @@ from .asking import Answer, ask, twin
 from .diagnosing import diagnose, doubts, why_not_load
 from .kinds import why_not_into
 from .matching import conflict, match_keys, tensors_of
+from .places import module_name
 from .remedies import REMEDIES, Situation
 from .report import LoadReport, percent
-from .sizes import module_name
 from .unwrapping import unwrap
 
 LOAD = "model.load_state_dict(state_dict)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from itertools import pairwise
 
 Module = dict[str, tuple[int, ...]]  # leaf, such as "weight" -> shape
 Modules = dict[str, Module]
@@ -46,7 +47,17 @@ def order_can_be_trusted(in_checkpoint: Modules, in_model: Modules) -> bool:
         return False
     if in_checkpoint and all(set(module) == {""} for module in in_checkpoint.values()):
         return len(families) == 1  # single tensors: only if numbers are all there is
-    return len(families) == 1 or list(in_checkpoint) != sorted(in_checkpoint)
+    return len(families) == 1 or list(in_checkpoint) != sorted(in_checkpoint) or _numbers_decide(list(in_checkpoint))
+
+
+def _numbers_decide(names: list[str]) -> bool:
+    """Whether each name differs from the one before it first in a number that is larger."""
+    for before, name in pairwise(names):
+        pairs = zip(before.split("."), name.split("."), strict=False)
+        one, other = next(((a, b) for a, b in pairs if a != b), ("", ""))
+        if not (one.isdecimal() and other.isdecimal() and int(one) < int(other)):
+            return False
+    return True
 
 
 def doubtful_numbers(in_checkpoint: Modules, in_model: Modules) -> dict[str, tuple[str, ...]]:

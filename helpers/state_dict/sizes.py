@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 from torch import nn
 
 from ..text import few
+from .findings import Finding, Look, Mismatched, some
+from .outputs import outputs
+from .places import Where, module_name
 from .report import Shape
+from .widths import inner_layers, widths
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
-CLASSES = ("num_classes", "num_columns", "n_classes", "num_labels")  # what modules call the number that they keep
 OF_IMAGES = 4  # channels, at most
-Mismatched = Mapping[str, tuple[Shape, Shape]]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One difference.
-
-    Attributes:
-        cause: a sentence or two: what differs, what happens to it, what to do.
-        keys: of the model, or of the checkpoint, that it explains.
-        is_fatal: whether the rest, if loaded, would not be the network that was trained.
-        is_known: whether it has a name, and is not just another shape.
-        is_end: whether the keys are known to come behind all that both sides have.
-    """
-
-    cause: str
-    keys: set[str] = field(default_factory=set)
-    is_fatal: bool = False
-    is_known: bool = True
-    is_end: bool = False
-
-
-def _empty(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
+def _empty(left: Mismatched, _where: Where) -> Iterator[Finding]:
     keys = [key for key, (there, here) in left.items() if 0 in there and 0 not in here]
     if keys:
         yield Finding(
@@ -48,10 +30,10 @@ def _empty(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
         )
 
 
-def _groups(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
+def _groups(left: Mismatched, where: Where) -> Iterator[Finding]:
     keys, said = set(), ""
     for key, (in_checkpoint, in_model) in left.items():
-        module = _module(model, key)
+        module = where.module(key)
         if not isinstance(module, Conv) or not len(in_checkpoint) == len(in_model) > 2:
             continue
         per_group, here = in_checkpoint[1], in_model[1]
@@ -79,7 +61,7 @@ def _groups(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
         )
 
 
-def _dimensions(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
+def _dimensions(left: Mismatched, _where: Where) -> Iterator[Finding]:
     keys = {key for key, (there, here) in left.items() if len(there) != len(here) and min(len(there), len(here)) > 2}
     if keys:
         key = min(keys)
@@ -92,17 +74,25 @@ def _dimensions(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
         )
 
 
-def _recurrent(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
-    keys = {key for key in left if isinstance(_module(model, key), nn.RNNBase)}
+def _recurrent(left: Mismatched, where: Where) -> Iterator[Finding]:
+    keys = {key for key in left if isinstance(where.module(key), nn.RNNBase)}
     if not keys:
         return
     key = next(key for key in left if key in keys)
-    module = _module(model, key)
+    module = where.module(key)
     assert isinstance(module, nn.RNNBase)
     there, here = left[key]
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
     hidden = {name: shapes for name, shapes in left.items() if name in keys and "hh" in name}
-    if hidden:
+    cells = [CELLS.get(rows // columns) for rows, columns in _weights(hidden)]
+    if len(cells) == 2 and all(cells) and cells[0] != cells[1]:
+        yield Finding(
+            f"Another cell: {cells[0]} in the checkpoint, {cells[1]} in the model ({some(_modules(keys))}), as the "
+            "number of gates shows. Build the model with the same.",
+            keys,
+            is_fatal=True,
+        )
+    elif hidden:
         there, here = next(iter(hidden.values()))
         sizes = f"{there[0] // gates} in the checkpoint, {here[0] // gates} in the model"
         yield Finding(f"Another hidden size: {sizes} ({some(_modules(keys))}).", keys, is_fatal=True)
@@ -110,33 +100,24 @@ def _recurrent(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
         yield Finding(f"Another input size: {there[1]} in the checkpoint, {here[1]} in the model ({key}).", keys, True)
 
 
-def _widths(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
-    """Channels that differ both where they come out of a layer and where they go into the next."""
-    same_kind = {
-        key: shapes
-        for key, shapes in left.items()
-        if len(shapes[0]) == len(shapes[1]) and shapes[0][2:] == shapes[1][2:] and shapes[0] and 0 not in shapes[0]
-    }
-    into = {key for key, (there, here) in same_kind.items() if len(there) > 1 and there[1] != here[1]}
-    out = {key for key, (there, here) in same_kind.items() if len(there) > 1 and there[0] != here[0]}
-    if len(into) < 2 or not into & out:
-        return
-    ratios: dict[float, int] = defaultdict(int)
-    for key in into & out:
-        there, here = same_kind[key]
-        ratios[here[1] / there[1]] += 1
-    ratio = max(ratios, key=lambda ratio: ratios[ratio])
-    key = next(key for key in left if key in into & out)
-    there, here = left[key]
-    much = f"{ratio:g} times as many" if ratio.is_integer() or (1 / ratio).is_integer() else "another number of"
-    cause = (
-        f"Another width: most layers of the model have {much} channels, for instance {key}: {there} in the checkpoint, "
-        f"{here} here. Build it as wide."
-    )
-    yield Finding(cause, {key for key in left if len(left[key][0]) == len(left[key][1])}, is_fatal=True)
+CELLS = {4: "an LSTM", 3: "a GRU", 1: "a plain RNN"}  # how many gates lie in one weight
 
 
-def _windows(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
+def _weights(hidden: Mismatched) -> tuple[tuple[int, ...], ...]:
+    """The shapes in the checkpoint and in the model of a weight from one step to the next."""
+    return next((shapes for shapes in hidden.values() if len(shapes[0]) == len(shapes[1]) == 2), ())
+
+
+def _computed(left: Mismatched, where: Where) -> Iterator[Finding]:
+    keys = {key for key in left if where.is_computed(key)}
+    if keys:
+        yield Finding(
+            f"{few(sorted(keys))}: computed from sizes, not trained; the model keeps its own.",
+            keys,
+        )
+
+
+def _windows(left: Mismatched, _where: Where) -> Iterator[Finding]:
     tables = {key for key in left if key.endswith("relative_position_bias_table") or "relative_position" in key}
     if not tables:
         return
@@ -157,19 +138,30 @@ def _window(entries: int) -> str:
     return f"{(side + 1) // 2} x {(side + 1) // 2}" if side * side == entries and side % 2 else ""
 
 
-def _positions(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
+POSITIONS = r"(?<![a-z])(abs|rel)?_?pos(ition)?(al)?s?(?![a-z])|(?<![a-z])pos_?(emb|enc)|(?<![a-z])wpe"
+
+
+def _positions(left: Mismatched, _where: Where) -> Iterator[Finding]:
     keys = {
         key
         for key, (there, here) in left.items()
-        if re.search(r"pos(ition)?(al)?s?(?![a-z])|pos_?emb|wpe", key.lower())
-        and len(there) == len(here)
-        and there[-1] == here[-1]
+        if re.search(POSITIONS, key.lower()) and len(there) == len(here) and there[-1] == here[-1]
     }
     for key in [key for key in left if key in keys]:
-        there, here = left[key]
-        counts = [max(shape[:-1], default=1) for shape in (there, here)]
-        grids = [_grid(count) for count in counts]
-        said = f"{counts[0]} positions in the checkpoint{grids[0]}, {counts[1]} in the model{grids[1]}"
+        shapes = left[key]
+        counts = [math.prod(shape[:-1]) for shape in shapes]
+        grids = [(0, 0) if "rel" in key else _grid(count) for count in counts]
+        there, here = (_said(shape, grid) for shape, grid in zip(shapes, grids, strict=True))
+        what = "relative positions" if "rel" in key else "positions"
+        said = f"{counts[0]} {what} in the checkpoint{there}, {counts[1]} in the model{here}"
+        if grids[0][0] == grids[1][0] > 0:
+            yield Finding(
+                f"Another number of tokens in front of the positions: {key} has {said}, so the picture has the same "
+                "size. It stays as it is, random in a new model: build the model with the same tokens, or copy the "
+                "positions of the picture.",
+                {key},
+            )
+            continue
         yield Finding(
             f"Another image size or length: {key} has {said}. It stays as it is, random in a new model: build the "
             "model for the same size, or interpolate the table to the new one before loading.",
@@ -177,17 +169,27 @@ def _positions(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
         )
 
 
-def _grid(count: int) -> str:
-    for extra, what in ((0, ""), (1, " and a class token"), (2, " and two tokens")):
-        side = round((count - extra) ** 0.5)
-        if side > 1 and side * side == count - extra:
-            return f" ({side} x {side}{what})"
-    return ""
+TOKENS = ("", " and a class token", " and two tokens")
 
 
-def _tables(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
+def _grid(count: int) -> tuple[int, int]:
+    """(the side of a square, how many tokens stand in front of it), if so many positions are one; else (0, 0)."""
+    for tokens in range(len(TOKENS)):
+        side = round((count - tokens) ** 0.5)
+        if side > 1 and side * side == count - tokens:
+            return side, tokens
+    return 0, 0
+
+
+def _said(shape: Shape, grid: tuple[int, int]) -> str:
+    if len(shape) == 4 and shape[0] == 1:
+        return f" ({shape[1]} x {shape[2]})"
+    return f" ({grid[0]} x {grid[0]}{TOKENS[grid[1]]})" if grid[0] else ""
+
+
+def _tables(left: Mismatched, where: Where) -> Iterator[Finding]:
     for key, (there, here) in left.items():
-        if isinstance(_module(model, key), nn.Embedding) and there[1:] == here[1:]:
+        if isinstance(where.module(key), nn.Embedding) and there[1:] == here[1:]:
             what = "queries" if "query" in key else "entries in an embedding"
             yield Finding(
                 f"Another number of {what}: {there[0]} in the checkpoint, {here[0]} in the model ({key}). It stays as "
@@ -196,59 +198,11 @@ def _tables(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
             )
 
 
-def _classes(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
-    """Layers whose outputs alone differ."""
-    keys = {key for key, (there, here) in left.items() if there and here and there[1:] == here[1:]}
-    keys = {key for key in keys if 0 not in left[key][1]}
-    with_matrices = {module_name(key) for key in keys if len(left[key][0]) > 1}  # a norm is no head
-    heads = _in_order(model, with_matrices)
-    keys = {key for key in keys if module_name(key) in heads}
-    if not heads:
-        return
-    groups: dict[tuple[int, int, int], list[str]] = defaultdict(list)  # classes there and here, outputs for each
-    for head in heads:
-        there, here = next(shapes for key, shapes in left.items() if key in keys and module_name(key) == head)
-        each = _outputs_for_each(model, head, there[0], here[0])
-        groups[there[0] // each, here[0] // each, each].append(head)
-    smallest = min(groups)
-    said = [f"{smallest[0]} in the checkpoint, {smallest[1]} in the model ({_heads(groups[smallest], smallest[2])})"]
-    for group in sorted(groups):
-        times = group[0] / smallest[0]
-        if group[:2] == smallest[:2] and group != smallest:
-            said.append(_heads(groups[group], group[2]))
-        elif group != smallest and times.is_integer() and times * smallest[1] == group[1]:
-            said.append(_heads(groups[group], group[2] * int(times)))
-        elif group != smallest:
-            said.append(f"{group[0]} and {group[1]} in {_heads(groups[group], group[2])}")
-    stays, train = ("That layer stays as it is", "train it")
-    if len(heads) > 1:
-        stays, train = "Those layers stay as they are", "train them"
-    yield Finding(f"Another number of classes: {'; '.join(said)}. {stays}, random in a new model; {train}.", keys)
-
-
-def _outputs_for_each(model: nn.Module, head: str, there: int, here: int) -> int:
-    """How many outputs a head has for each class: anchors, for instance, if a module around it says the number."""
-    name = head
-    while name:
-        name = module_name(name)
-        for attribute in CLASSES:
-            classes = getattr(_at(model, name), attribute, None)
-            if isinstance(classes, int) and classes > 0 and here % classes == 0 and there % (here // classes) == 0:
-                return here // classes
-    return 1
-
-
-def _heads(names: list[str], each: int) -> str:
-    shown = few([name or "the model itself" for name in names])
-    shown = f"{len(names)} heads: {shown}" if len(names) > 1 else shown
-    return f"{shown}, {each} outputs for each class" if each > 1 else shown
-
-
-def _inputs(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
+def _inputs(left: Mismatched, where: Where) -> Iterator[Finding]:
     """The conv that meets the image, if only its input channels differ."""
-    convs = [name for name, module in model.named_modules() if isinstance(module, Conv)]
+    convs = [name for name, module in where.model.named_modules() if isinstance(module, Conv)]
     for key, (there, here) in left.items():
-        module = _module(model, key)
+        module = where.module(key)
         if not isinstance(module, Conv) or module.groups != 1 or not len(there) == len(here) > 2:
             continue
         is_first = module_name(key) == convs[0] or min(there[1], here[1]) <= OF_IMAGES
@@ -262,7 +216,7 @@ def _inputs(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
             return
 
 
-def _kernels(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
+def _kernels(left: Mismatched, _where: Where) -> Iterator[Finding]:
     keys = [key for key, (there, here) in left.items() if len(there) == len(here) > 2 and there[:2] == here[:2]]
     if not keys:
         return
@@ -277,10 +231,10 @@ def _kernels(left: Mismatched, _model: nn.Module) -> Iterator[Finding]:
     )
 
 
-def _flattened(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
+def _flattened(left: Mismatched, where: Where) -> Iterator[Finding]:
     """A Linear whose inputs alone differ."""
     for key, (there, here) in left.items():
-        if len(there) == len(here) == 2 and there[0] == here[0] and isinstance(_module(model, key), nn.Linear):
+        if len(there) == len(here) == 2 and there[0] == here[0] and isinstance(where.module(key), nn.Linear):
             yield Finding(
                 f"{key} takes {there[1]} numbers in the checkpoint, {here[1]} in the model: another image size before "
                 "a flatten, or other channels in front of it. It stays as it is, random in a new model; train it, or "
@@ -289,47 +243,23 @@ def _flattened(left: Mismatched, model: nn.Module) -> Iterator[Finding]:
             )
 
 
-Look = Callable[[Mismatched, nn.Module], Iterator[Finding]]
 LOOKS: tuple[Look, ...] = (
     _empty,
     _groups,
     _dimensions,
     _recurrent,
-    _widths,
+    widths,
     _windows,
+    _computed,
     _positions,
     _tables,
-    _classes,
+    inner_layers,
+    outputs,
     _inputs,
     _kernels,
     _flattened,
 )
 
 
-def _module(model: nn.Module, key: str) -> nn.Module | None:
-    return _at(model, module_name(key))
-
-
-def _at(model: nn.Module, name: str) -> nn.Module | None:
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        return None
-
-
-def module_name(key: str) -> str:
-    """What stands in front of the last dot."""
-    return key.rpartition(".")[0]
-
-
 def _modules(keys: Iterable[str]) -> set[str]:
     return {module_name(key) for key in keys}
-
-
-def _in_order(model: nn.Module, names: set[str]) -> list[str]:
-    return [name for name, _ in model.named_modules(remove_duplicate=False) if name in names]
-
-
-def some(names: Iterable[str]) -> str:
-    """A few names, sorted."""
-    return few(sorted(name or "the model itself" for name in names))

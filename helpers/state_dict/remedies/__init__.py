@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from .names import leaves, leftovers, names, prefixes, separators, tied
-from .numbers import adapters, parametrizations, plain_numbers
+from .numbers import adapters, parametrizations, plain_numbers, statistics
 from .shapes import attention, forms, inflation, orders
 from .situation import Situation
 
@@ -17,6 +17,7 @@ REMEDIES: tuple[Remedy, ...] = (
     separators,
     leaves,
     prefixes,
+    statistics,
     attention,
     names,
     leftovers,

@@ -12,7 +12,7 @@ from ...errors import StateDictError
 from ...text import few
 from ..converting import add_tied_names, rename_leaves
 from ..fitting import Fit, component_pattern, fits, prefixes_by_fit, without
-from ..numbering import renumbered_families
+from ..numbering import family, renumbered_families
 from ..renames import modules_of, suggest_renames
 from .situation import Situation, are
 
@@ -211,7 +211,8 @@ def names(situation: Situation) -> None:
     moved = renumbered_families(modules_of(tensors), modules_of(situation.in_model))
     if 2 * before >= smaller and not moved:  # most names are right, so names that both have are not doubted
         both = tensors.keys() & situation.in_model.keys()
-        pairs = mapping = {old: new for old, new in pairs.items() if not both & {old, new}}
+        pairs = {old: new for old, new in pairs.items() if not both & {old, new}}
+        pairs = mapping = _of_whole_families(pairs, both, situation.in_model)
         paired = before + len(pairs)
     if 2 * paired < smaller or paired <= before:
         return
@@ -232,6 +233,13 @@ def names(situation: Situation) -> None:
     else:
         found = "names = suggest_renames(model, state_dict).mapping"
         situation.apply(cause, f"from helpers.state_dict import suggest_renames\n\n{found}\n{line}", renamed)
+
+
+def _of_whole_families(pairs: Mapping[str, str], both: set[str], in_model: Mapping[str, Tensor]) -> dict[str, str]:
+    """Without pairs of which the model has more with other numbers that would stay empty, as norm0 and norm1."""
+    filled = both | set(pairs.values())
+    empty = {family(name) for name in in_model if name not in filled}
+    return {old: new for old, new in pairs.items() if family(new) not in empty or family(new) == family(old)}
 
 
 def leftovers(situation: Situation) -> None:

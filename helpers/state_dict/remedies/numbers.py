@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import StateDictError
 from ...text import few
@@ -15,6 +15,7 @@ from ..fitting import fits
 from ..kinds import is_scaled, why_no_plain_numbers
 from .situation import Situation, are
 
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 PACKED = (".qweight", ".qzeros", ".quant_map", ".absmax")
 
 
@@ -159,4 +160,21 @@ def adapters(situation: Situation) -> None:
     situation.give_up(
         f"It holds a LoRA adapter ({few(found, 2)}) {where}. Load the weights, then merge_lora(weights, adapter, "
         "scale=alpha / rank); alpha stands in the adapter's configuration, not among the tensors."
+    )
+
+
+def statistics(situation: Situation) -> None:
+    """Running statistics of InstanceNorm, which old versions of PyTorch saved and did not use."""
+    norms = {key.rpartition(".")[0] for key in situation.tensors if key.endswith("running_mean")}
+    instances = [module for module in situation.model.modules() if isinstance(module, INSTANCE_NORMS)]
+    if not norms or not instances or any(key.endswith("running_mean") for key in situation.in_model):
+        return
+    if any(f"{norm}.weight" in situation.tensors and f"{norm}.weight" not in situation.in_model for norm in norms):
+        return
+    leaves = ("running_mean", "running_var", "num_batches_tracked")
+    situation.apply(
+        f"Running statistics lie in the checkpoint ({few(sorted(norms))}); the InstanceNorms of the model keep none, "
+        "and those of old versions did not use them.",
+        f"state_dict = {{key: t for key, t in state_dict.items() if not key.endswith({leaves!r})}}",
+        {key: tensor for key, tensor in situation.tensors.items() if not key.endswith(leaves)},
     )

@@ -21,7 +21,17 @@ def attention(situation: Situation) -> None:
     """Query, key and value together on one side, apart on the other, or together under another name."""
     in_checkpoint, in_model = _has_qkv(situation.tensors), _has_qkv(situation.in_model)
     fused_in_checkpoint, fused_in_model = _fused(situation.tensors), _fused(situation.in_model)
+    apart = [key for key in situation.tensors if key.endswith("q_bias") and key not in situation.in_model]
     try:
+        if apart and fused_in_checkpoint and fused_in_model:
+            situation.convert(
+                f"Queries and values have a bias of their own in the checkpoint ({few(apart, 2)}), keys have none: in "
+                "the model they lie in one, qkv.bias, that of keys is zero.",
+                "fuse_qkv",
+                fuse_qkv(situation.tensors, "qkv"),
+                ", 'qkv'",
+            )
+            return
         if in_checkpoint and fused_in_model and not in_model:
             situation.convert(
                 "Query, key and value are three layers in the checkpoint, one (q, k, v in this order) in the model.",
