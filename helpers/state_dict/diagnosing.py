@@ -14,7 +14,7 @@ from .numbering import doubtful_numbers, family, renumbered_families
 from .places import Where, amid_blocks, at, is_computed, layers_in_order, module_name
 from .remedies import Situation
 from .renames import modules_of
-from .report import LoadReport
+from .report import LoadReport, Shape
 from .sizes import LOOKS
 
 FEW = 2  # layers of other shapes; if there are more, it is another network
@@ -26,6 +26,9 @@ def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
     left = dict(report.mismatched)
     missing, unexpected = list(report.missing), list(report.unexpected)
     found = [*_depth(situation, missing, unexpected), *_recurrent_layers(missing, unexpected)]
+    found += _one_more(situation, left, where)
+    explained = {key for finding in found for key in finding.keys}
+    left = {key: shapes for key, shapes in left.items() if key not in explained}
     for look in LOOKS:
         for finding in look(left, where):
             found.append(finding)
@@ -131,6 +134,34 @@ def _depth(situation: Situation, missing: list[str], unexpected: list[str]) -> I
             )
 
 
+def _one_more(situation: Situation, left: Mapping[str, tuple[Shape, Shape]], where: Where) -> Iterator[Finding]:
+    """Layers counted by numbers, of which one side has more: its last one has the shape of the other's last."""
+    last_there, last_here = _last_of_each(situation.tensors), _last_of_each(situation.in_model)
+    for place in last_there.keys() & last_here.keys():
+        there, here = last_there[place], last_here[place]
+        is_alike = situation.tensors[there].shape == situation.in_model[here].shape
+        fit = [name for name in where.fitting if name.startswith(place)]
+        if there == here or not is_alike or not fit or not {there, here} & left.keys():
+            continue
+        side, more, fewer = ("checkpoint", there, here) if here in left else ("model", here, there)
+        yield Finding(
+            f"The {side} has more layers in {place.rstrip('.') or 'the model itself'}: its last one, {more}, has the "
+            f"shape of {fewer}, the last one on the other side. Equal numbers are other layers: build the model as deep.",
+            {key for key in (*left, *situation.tensors, *situation.in_model) if key.startswith(place)},
+            is_fatal=True,
+        )
+
+
+def _last_of_each(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """What stands in front of a number -> the key of the last layer there that has a matrix or kernels."""
+    found = {}
+    for key, tensor in tensors.items():
+        place = re.fullmatch(r"((?:.*\.)?)\d+\.weight", key)
+        if place and tensor.ndim > 1:
+            found[place[1]] = key
+    return found
+
+
 def _stand_beside(blocks: Mapping[int, set[str]], place: str, tensors: Mapping[str, Tensor]) -> bool:
     """Whether blocks do not follow one another: all take the same, and none gives it."""
     ends = []
@@ -226,8 +257,8 @@ def _norms(keys: list[str], norms: set[str], side: str, situation: Situation) ->
     if of_other_kind and is_model:
         yield Finding(
             f"Only the model has the running statistics of {some(of_other_kind)}. Either the checkpoint's norms are of "
-            "another kind, such as GroupNorm, whose weights have the same shapes, or its statistics were left out: look "
-            "for the whole state_dict. With those of a new model it does not compute what was trained.",
+            "another kind, such as GroupNorm, whose weights have the same shapes, or its statistics were left out: "
+            "look for the whole state_dict. With those of a new model it does not compute what was trained.",
             of_norms,
             is_fatal=True,
         )
@@ -246,7 +277,9 @@ def _norms(keys: list[str], norms: set[str], side: str, situation: Situation) ->
 
 
 def _only_in_model(keys: list[str], situation: Situation) -> Iterator[Finding]:
-    is_fatal = situation.guessed and not situation.ambiguous and not _is_branch(keys, situation)
+    layers = layers_in_order(situation.model)
+    are_layers = any(module_name(key) in layers for key in keys)
+    is_fatal = situation.guessed and not situation.ambiguous and are_layers and not _is_branch(keys, situation)
     way_out = "they stay as they are; they are random in a new model. Train them"
     if is_fatal:
         way_out = "they stay as they are; and the other names were guessed. Look for a checkpoint of the same network"

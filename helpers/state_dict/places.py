@@ -64,7 +64,7 @@ class Where:
         return not any(other in self.fitting for other in names[names.index(name) + 1 :])
 
 
-COMPUTED = r"mask|index|inv_freq|freqs|position_ids|(^|[._])(cos|sin)|anchors|grid|rope|num_batches_tracked"
+COMPUTED = r"(^|_)mask$|index|inv_freq|freqs|position_ids|(^|[._])(cos|sin)|anchors|grid|rope|num_batches_tracked"
 
 
 def is_computed(key: str) -> bool:

@@ -23,11 +23,13 @@ from .numbering import (
     signature,
 )
 from .report import RenameSuggestion
+from .words import by_words, contradict, disagree
 
 SAME_NAME = "same name and shapes"
 NUMBERED = "same name and shapes, unless layers were inserted and the numbers have moved"
 PREFIX = "same name and shapes but for a prefix"
 ONLY_ONE = "the only one of these shapes"
+WORDS = "by words in the names, among others of these shapes"
 ORDER = "by order, among others of these shapes"
 
 
@@ -38,7 +40,8 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     name and shapes are paired, unless the numbers in such names are others on both sides; then those that differ by a
     prefix, then those whose shapes occur only once. Order decides among the rest, if it can be trusted: if all modules
     of the same kinds follow one another alike on both sides, no other pairing is as good, and the names are not
-    sorted, as safetensors leaves them. Where order and name disagree, neither is followed.
+    sorted, as safetensors leaves them. Where order and name disagree, neither is followed; where words in the names
+    say which is which, such as key and value, they are. What means opposites, as encoder and decoder, is not paired.
 
     Order and names are taken on trust. Modules of the same shapes that were exchanged and renamed cannot be noticed
     here: compare outputs after loading.
@@ -52,18 +55,22 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     both = [name for name in in_checkpoint if name in in_model and _alike(in_checkpoint[name], in_model[name])]
     named = {name: name for name in both if family(name) not in moved}
     ordered = _by_order(in_checkpoint, in_model) if order_can_be_trusted(in_checkpoint, in_model) else {}
-    disputed = {name for name in named if ordered.get(name, name) != name}
+    by_name, against = _words_decide(ordered, in_checkpoint)
+    ordered = {name: model_name for name, model_name in ordered.items() if name not in by_name}
+    disputed = {name for name in named if ordered.get(name, name) != name} | against
     disputed |= {name for name, model_name in ordered.items() if model_name in disputed}
     pairs: dict[str, tuple[str, str]] = {}
     taken: set[str] = set()
     for reason, found in (
         (SAME_NAME, named),
         (PREFIX, _behind_a_prefix(in_checkpoint, in_model)),
+        (WORDS, by_name),
         (ONLY_ONE, _only_ones(in_checkpoint, in_model)),
         (ORDER, ordered),
     ):
         for name, model_name in found.items():
-            if name not in pairs and model_name not in taken and name not in disputed:
+            is_free = name not in pairs and model_name not in taken and name not in disputed
+            if is_free and not (name != model_name and contradict(name, model_name)):
                 pairs[name] = model_name, reason
                 taken.add(model_name)
     pairs = _with_doubts(pairs, in_checkpoint, in_model)
@@ -84,6 +91,24 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
         ambiguous=ambiguous,
         unmatched=unmatched,
     )
+
+
+def _words_decide(ordered: Mapping[str, str], in_checkpoint: Modules) -> tuple[dict[str, str], set[str]]:
+    """(pairs in another order, for which the words in their names speak, names whose words and order contradict)."""
+    groups: dict[tuple[Signature, str, str], list[str]] = defaultdict(list)
+    for name, model_name in ordered.items():
+        place = name.rpartition(".")[0], model_name.rpartition(".")[0]
+        groups[signature(in_checkpoint[name]), *place].append(name)
+    by_name: dict[str, str] = {}
+    against: set[str] = set()
+    for names in groups.values():
+        others = [ordered[name] for name in names]
+        pairs = zip(names, others, strict=True)
+        if len(names) > 1 and any(disagree(name, other, names, others) for name, other in pairs):
+            decided = by_words(names, others)
+            by_name |= decided or {}
+            against |= set() if decided else set(names)
+    return by_name, against
 
 
 def _with_doubts(

@@ -79,7 +79,7 @@ class RenameSuggestion:
         mapping: names of the checkpoint -> names of the model; for `load_matching(..., rename=...)`. A name that
             would stand in the way of another, or is ambiguous and would be loaded all the same because the model has
             it too, becomes `unmatched.<name>`.
-        why: the same names of the checkpoint -> the evidence, one of five; `NUMBERED` and `ORDER` are likely, not
+        why: the same names of the checkpoint -> the evidence, one of six; `NUMBERED` and `ORDER` are likely, not
             certain.
         ambiguous: groups of modules of the checkpoint and of the model with the same shapes, between which nothing
             decides.

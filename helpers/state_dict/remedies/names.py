@@ -11,9 +11,10 @@ from torch import Tensor
 from ...errors import StateDictError
 from ...text import few
 from ..converting import add_tied_names, rename_leaves
-from ..fitting import Fit, component_pattern, fits, prefixes_by_fit, without
+from ..fitting import Fit, component_pattern, cut, fits, prefixes_by_fit, without
 from ..numbering import family, renumbered_families
-from ..renames import modules_of, suggest_renames
+from ..renames import ORDER, modules_of, suggest_renames
+from ..words import contradict
 from .situation import Situation, are
 
 LEAVES = {  # of Keras and TensorFlow, of old Transformers, of Flax -> PyTorch's
@@ -32,6 +33,7 @@ LEAVES = {  # of Keras and TensorFlow, of old Transformers, of Flax -> PyTorch's
 }
 PAIRS = (("gamma", "beta"), ("scale", "bias"), ("mean", "var"), ("var", "mean"))
 SHOWN = 4  # names that are written out
+LEAST = 8  # a prefix says something if it places one of so many names
 WRAPPERS = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod", "module")
 
 
@@ -92,12 +94,32 @@ def turn(tensor: Tensor) -> Tensor:
 
 def prefixes(situation: Situation) -> None:
     """What stands in front of all names of one side; or several copies of the model, each with its own."""
+    if not situation.fits():
+        _other_prefix(situation)
     for _ in range(3):  # a prefix before a wrapper before a prefix
         before = situation.fits()
         _prefix(situation)
         if not situation.hopeless:
             _wrappers(situation)
         if situation.hopeless or situation.fits() == before:
+            return
+
+
+def _other_prefix(situation: Situation) -> None:
+    """One prefix on all names of the checkpoint, another on those of the model."""
+    tensors = situation.tensors
+    for prefix, _ in cut(next(iter(tensors), "")):
+        if not prefix or not all(key.startswith(prefix) for key in tensors):
+            continue
+        without_it = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+        found = [fit for fit in prefixes_by_fit(situation.in_model, without_it) if fit.put_in_front]
+        if found and 2 * found[0].shaped > len(tensors) and [fit.shaped for fit in found].count(found[0].shaped) == 1:
+            new = found[0].put_in_front
+            situation.apply(
+                f"The names in the checkpoint have {prefix!r} in front, those in the model {new!r}.",
+                f"state_dict = {{{new!r} + key.removeprefix({prefix!r}): t for key, t in state_dict.items()}}",
+                {new + key: tensor for key, tensor in without_it.items()},
+            )
             return
 
 
@@ -108,7 +130,8 @@ def _prefix(situation: Situation) -> None:
     best = found[0]
     plain = next((fit for fit in found if not fit.taken_off and not fit.put_in_front), Fit())
     half = min(len(situation.in_model), len(situation.tensors)) / 2
-    if best.shaped <= plain.shaped or (best.shaped < 2 and len(situation.tensors) > 2) or best.named < min(half, 4):
+    few_fit = best.shaped < 2 and len(situation.tensors) > 2
+    if best.shaped <= plain.shaped or few_fit or best.named < min(half, 4) or best.named * LEAST < 2 * half:
         return
     copies = [fit.taken_off for fit in found if fit.taken_off and fit.shaped == best.shaped]
     if len(copies) > 1 and best.shaped * 2 > len(situation.in_model) and not _equal(situation.tensors, copies):
@@ -226,6 +249,8 @@ def names(situation: Situation) -> None:
             f" Nothing decides which of {few(in_checkpoint)} is which of {few(in_model)}, so they are left out; "
             "if you know, write it into `names`."
         )
+    if ORDER in {suggestion.why[old] for old in pairs}:
+        cause += " Order is taken on trust: compare outputs."
     situation.guessed, situation.ambiguous = True, bool(suggestion.ambiguous)
     line = "state_dict = {names.get(key, key): t for key, t in state_dict.items()}"
     if len(pairs) <= SHOWN:
@@ -267,12 +292,14 @@ def _of_one_shape(unexpected: Mapping[str, Tensor], missing: Mapping[str, Tensor
     """Pairs, if shapes follow one another alike on both sides, or each of a pair is the only one of its shape."""
     shapes = [_without_ones(tensor) for tensor in missing.values()]
     others = [_without_ones(tensor) for tensor in unexpected.values()]
-    if shapes == others:
+    if shapes == others and not any(map(contradict, unexpected, missing)):
         return dict(zip(unexpected, missing, strict=True))
     pairs = {}
     for key, shape in zip(unexpected, others, strict=True):
         if others.count(shape) == shapes.count(shape) == 1:
-            pairs[key] = list(missing)[shapes.index(shape)]
+            name = list(missing)[shapes.index(shape)]
+            if not contradict(key, name):
+                pairs[key] = name
     return pairs
 
 

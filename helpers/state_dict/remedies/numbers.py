@@ -77,6 +77,7 @@ def parametrizations(situation: Situation) -> None:
         return
     if in_model:
         _between_forms(situation)
+        _over_another_dimension(situation)
         return
     folded = fold_parametrizations(situation.tensors)
     kind = _kind_of_fold(in_checkpoint[0], situation.tensors)
@@ -90,6 +91,13 @@ def parametrizations(situation: Situation) -> None:
 
 def _plain_into_parametrized(situation: Situation, in_model: list[str]) -> None:
     kind = _kind_of_fold(in_model[0], situation.in_model)
+    plain = [key for key in map(_plain_name, in_model) if key in situation.tensors]
+    if kind == "spectral_norm" and plain:
+        situation.give_up(
+            f"The model has spectral_norm ({few(in_model, 2)}), the checkpoint has plain weights ({few(plain, 2)}). It "
+            "would divide them by a number that its own random vectors give. Build the model without spectral_norm, "
+            "load, and put it on afterwards."
+        )
     if kind != "weight_norm":
         return
     try:
@@ -123,6 +131,29 @@ def _between_forms(situation: Situation) -> None:
         f"names = {names!r}\nstate_dict = {{names.get(key, key): t for key, t in state_dict.items()}}",
         tensors,
     )
+
+
+def _over_another_dimension(situation: Situation) -> None:
+    """weight_norm on both sides, with one length for each row there and for each column here."""
+    lengths = [key for key in situation.mismatched() if key.endswith(("_g", "original0"))]
+    if not lengths:
+        return
+    try:
+        tensors = split_weight_norm(fold_parametrizations(situation.tensors), situation.model)
+    except StateDictError:
+        return
+    situation.apply(
+        f"weight_norm keeps the lengths of another dimension: {few(lengths, 2)}.",
+        "from helpers.state_dict import fold_parametrizations, split_weight_norm\n\n"
+        "state_dict = split_weight_norm(fold_parametrizations(state_dict), model)",
+        tensors,
+    )
+
+
+def _plain_name(key: str) -> str:
+    """The name of the weight that a parametrization stands for."""
+    found = re.fullmatch(r"((?:.*\.)?)parametrizations\.([^.]+)\.original\d?", key)
+    return f"{found[1]}{found[2]}" if found else re.sub(r"_(g|orig)$", "", key)
 
 
 def _other_forms(key: str) -> list[str]:

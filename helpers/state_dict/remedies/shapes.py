@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...errors import StateDictError
 from ...text import few
 from ..converting import QKV_NAMES, fuse_qkv, inflate_conv, split_qkv
+from ..places import blocks_of, module_name
 from .situation import Situation
 
 IN_PROJ = r"(.*?)\.?in_proj_(weight|bias)"
@@ -83,36 +84,70 @@ def orders(situation: Situation) -> None:
     mismatched = situation.mismatched()
     kernels = [key for key, (found, wanted) in mismatched.items() if len(found) == 4 and _oihw(found) == wanted]
     turned = [key for key, (found, wanted) in mismatched.items() if len(found) == 2 and found[::-1] == wanted]
-    linears = [
-        key for key in situation.in_model if _module_of(situation.model, key, nn.Linear) and key.endswith("weight")
-    ]
-    if kernels:
-        cause = (
-            "Kernels are in the order (height, width, in, out), as in TensorFlow and MatConvNet. Equal sizes hide it "
-            "in other layers, so all of them must be moved."
+    if kernels and not _fit_only_as_they_are(situation):
+        _move_kernels(situation, turned)
+    elif turned:
+        _turn_linears(situation, turned)
+
+
+def _move_kernels(situation: Situation, turned: list[str]) -> None:
+    cause = (
+        "Kernels are in the order (height, width, in, out), as in TensorFlow and MatConvNet. Equal sizes hide it in "
+        "other layers, so all of them must be moved."
+    )
+    if turned:
+        cause += (
+            " So must Linears, and the first one behind a flatten may count pixels before channels: compare outputs."
         )
-        square = [key for key in linears if key in situation.tensors and key not in turned]
-        if turned:
-            cause += (
-                " So must Linears, and the first one behind a flatten may count pixels before channels: compare "
-                "outputs."
-            )
-        elif square:
-            cause += " Square Linears may have to be transposed as well, which shapes cannot show: compare outputs."
-        moved = "v.permute(3, 2, 0, 1) if v.ndim == 4 else " + ("v.T if v.ndim == 2 else v" if turned else "v")
-        tensors = {key: _moved(tensor, bool(turned)) for key, tensor in situation.tensors.items()}
-        situation.apply(cause, f"state_dict = {{k: {moved} for k, v in state_dict.items()}}", tensors)
-    elif turned and all(key in linears for key in turned):
-        as_they_are = [key for key in linears if key in situation.tensors and key not in turned]
-        if any(len(set(situation.tensors[key].shape)) == 2 for key in as_they_are):
-            return  # some Linears fit as they are
-        there = [key for key in linears if key in situation.tensors]
-        situation.apply(
-            f"The weights of Linears are (in, out), as in TensorFlow, Flax and GPT-2: {few(there)}. Square ones hide "
-            "it, so all of them must be transposed.",
-            f"state_dict = {{k: v.T if k in {there!r} else v for k, v in state_dict.items()}}",
-            {key: tensor.T if key in there else tensor for key, tensor in situation.tensors.items()},
-        )
+    elif any(key in situation.tensors for key in _linears(situation)):
+        cause += " Square Linears may have to be transposed as well, which shapes cannot show: compare outputs."
+    moved = "v.permute(3, 2, 0, 1) if v.ndim == 4 else " + ("v.T if v.ndim == 2 else v" if turned else "v")
+    tensors = {key: _moved(tensor, bool(turned)) for key, tensor in situation.tensors.items()}
+    situation.apply(cause, f"state_dict = {{k: {moved} for k, v in state_dict.items()}}", tensors)
+
+
+def _fit_only_as_they_are(situation: Situation) -> bool:
+    """Whether kernels fit that would not, if all of them were moved."""
+    for key, tensor in situation.tensors.items():
+        wanted = situation.in_model.get(key)
+        fits = wanted is not None and tensor.ndim == 4 and tensor.shape == wanted.shape
+        if fits and _oihw(tuple(tensor.shape)) != tuple(tensor.shape):
+            return True
+    return False
+
+
+def _turn_linears(situation: Situation, turned: list[str]) -> None:
+    linears = _linears(situation)
+    biases = [f"{module_name(key)}.bias" for key in turned]
+    if not all(key in linears for key in turned) or any(key in situation.mismatched() for key in biases):
+        return  # what gives another number of outputs is another layer
+    if len(turned) == 1 and biases[0] not in situation.tensors:
+        return
+    there = [key for key in linears if key in situation.tensors]
+    as_they_are = [key for key in there if key not in turned and len(set(situation.tensors[key].shape)) == 2]
+    more = ""
+    if as_they_are:  # all that shares a block with one that is turned is, too
+        there = [key for key in there if key in turned or _places(key) & {p for one in turned for p in _places(one)}]
+        if any(key in there for key in as_they_are):
+            return
+        more = f" {few(as_they_are)} fit as they are, and stay so."
+    situation.apply(
+        f"The weights of Linears are (in, out), as in TensorFlow, Flax and GPT-2: {few(there)}. Square ones hide it, "
+        f"so all of them must be transposed.{more}",
+        f"state_dict = {{k: v.T if k in {there!r} else v for k, v in state_dict.items()}}",
+        {key: tensor.T if key in there else tensor for key, tensor in situation.tensors.items()},
+    )
+
+
+def _linears(situation: Situation) -> list[str]:
+    """The weights of all Linears in the model."""
+    return [key for key in situation.in_model if _module_of(situation.model, key, nn.Linear) and key.endswith("weight")]
+
+
+def _places(key: str) -> set[str]:
+    """The blocks, or the part of the network, that a layer stands in."""
+    blocks = {place for place, _, _ in blocks_of(key)}
+    return blocks or {module_name(module_name(key))}
 
 
 def _moved(tensor: Tensor, matrices: bool) -> Tensor:
@@ -125,17 +160,22 @@ def _oihw(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[3], shape[2], shape[0], shape[1]
 
 
+PIXELS = " Whether pixels or channels come first in a row, shapes do not show: compare outputs."
+
+
 def forms(situation: Situation) -> None:
     """The same numbers in another shape: Linear and conv, one number and none, dimensions of one."""
-    keys, with_convs = [], False
+    keys, with_convs, in_patches = [], False, False
     for key, (found, wanted) in situation.mismatched().items():
         only_ones = [size for size in found if size != 1] == [size for size in wanted if size != 1]
+        only_ones = only_ones and len(found) != len(wanted)  # a kernel that lies is none that stands
         dimensions = sorted((len(found), len(wanted)))
         flattened = dimensions in ([2, 3], [2, 4], [2, 5]) and found[0] == wanted[0]
         flattened = flattened and math.prod(found) == math.prod(wanted)
         if only_ones or flattened:
             keys.append(key)
             with_convs = with_convs or flattened
+            in_patches = in_patches or (flattened and not only_ones and wanted[1] > 1)
     if not keys:
         return
     shown = []
@@ -146,7 +186,7 @@ def forms(situation: Situation) -> None:
     if with_convs:
         what = "Fully connected layers are convs on one side and Linear on the other"
     situation.apply(
-        f"{what}: {few(shown, 2)}.",
+        f"{what}: {few(shown, 2)}.{PIXELS if in_patches else ''}",
         f"state_dict = dict(state_dict)\nfor key in {tuple(keys)!r}:\n"
         "    state_dict[key] = state_dict[key].reshape(model.state_dict()[key].shape)",
         {

@@ -658,13 +658,13 @@ def a_unet_that_learned_its_upsampling() -> Situation:
 
 @situation()
 def one_kernel_that_could_be_turned() -> Situation:
-    """(7, 3, 5, 5) and (5, 5, 3, 7), and all other kernels fit as they are."""
+    """(7, 3, 5, 5) and (5, 5, 7, 3), and all other kernels fit as they are."""
     build = lambda first: network(
         {"conv1": first, "conv2": nn.Conv2d(7, 8, 3), "conv3": nn.Conv2d(8, 9, (3, 1)), "fc": nn.Linear(9, 4)}
     )
     checkpoint = build(nn.Conv2d(3, 7, 5))
     return Situation(
-        build(nn.Conv2d(5, 5, (3, 7))),
+        build(nn.Conv2d(5, 5, (7, 3))),
         tensors(checkpoint),
         says=["conv1"],
         holds=part_of(checkpoint, "^conv1"),

@@ -1,7 +1,7 @@
 """Where shapes fit and numbers do not belong: orders against names, forms, copies in numbers, prefixes of two sides."""
 
 import torch
-from of_heads_and_detectors import network, trunk
+from of_heads_and_detectors import network, part_of, trunk
 from of_sizes_and_architectures import assembled, trained
 from situations import Situation, situation, tensors
 from torch import nn
@@ -39,10 +39,12 @@ def the_gate_stands_second() -> Situation:
 
 @situation()
 def means_are_no_variances() -> Situation:
-    """Neither of the two words of one side is like one of the other, and opposites must not be paired."""
     checkpoint = linears(body=(4, 7), enc_logvar=(7, 3), enc_mu=(7, 3), dec=(3, 4))
     model = linears(trunk=(4, 7), mean=(7, 3), logvar=(7, 3), decoder=(3, 4))
-    return Situation(model, tensors(checkpoint), says=["order|names"], holds=None, never=["^it loads"])
+    given = tensors(checkpoint)
+    names = {"body": "trunk", "enc_logvar": "logvar", "enc_mu": "mean", "dec": "decoder"}
+    holds = {f"{new}.{leaf}": given[f"{old}.{leaf}"] for old, new in names.items() for leaf in ("weight", "bias")}
+    return Situation(model, given, says=["names"], holds=holds)
 
 
 @situation()
@@ -50,7 +52,8 @@ def one_layer_that_is_mirrored_is_no_framework() -> Situation:
     """The checkpoint narrows where the model widens: 6 to 3, 3 to 6."""
     checkpoint = linears(fc1=(5, 6), fc2=(6, 3), side=(6, 8), out=(6, 6))
     model = linears(fc1=(5, 6), fc2=(3, 6), side=(6, 8), out=(6, 6))
-    return Situation(model, tensors(checkpoint), says=["fc2"], holds=None, never=["TensorFlow", "transposed"])
+    holds = part_of(checkpoint, "fc2")
+    return Situation(model, tensors(checkpoint), says=["fc2"], holds=holds, never=["TensorFlow", "transposed"])
 
 
 @situation()
@@ -132,7 +135,7 @@ def spectral_norm_divides_what_was_plain() -> Situation:
 def films_in_whole_and_in_halves() -> Situation:
     """Norms and the head have the same shapes; every kernel is of another kind."""
     return Situation(
-        r2plus1d_18(num_classes=5), tensors(trained(r3d_18(num_classes=5))), says=["architecture|kernel"], holds=None
+        r2plus1d_18(num_classes=5), tensors(trained(r3d_18(num_classes=5))), says=["another network"], holds=None
     )
 
 
