@@ -6,6 +6,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,10 +67,13 @@ def ask(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Answer:
                     part, prefix, version, True, answer.missing, answer.unexpected, answer.errors
                 )
         except Exception as error:  # a module may read its part in any way it likes
-            raise StateDictError(
-                f"{prefix[:-1] or 'the model'} ({type(module).__name__}) cannot read its part of the checkpoint: "
-                f"{first_line(error)}"
-            ) from error
+            lacking = [prefix + name for name, _ in own_tensors(module) if prefix + name not in part]
+            answer.missing.extend(lacking)
+            if not lacking:
+                raise StateDictError(
+                    f"{prefix[:-1] or 'the model'} ({type(module).__name__}) cannot read its part of the checkpoint: "
+                    f"{first_line(error)}"
+                ) from error
         for name, tensor in own_tensors(module):
             key = prefix + name
             answer.targets[key] = tensor
@@ -95,6 +99,25 @@ def _lent(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         is_small = isinstance(value, Tensor) and not value.is_meta and value.numel() <= SMALL
         lent[key] = value.detach().clone() if is_small else value
     return lent
+
+
+def lent_nest(given: Mapping[Any, Any]) -> Any:
+    """The same for a checkpoint as it came, with all that lies in it; itself, if it holds what cannot be copied."""
+    memo: dict[int, object] = {}
+    waiting: list[Mapping[Any, Any]] = [given]
+    while waiting:
+        nest = waiting.pop()
+        for value in nest.values():
+            if isinstance(value, Mapping) and id(value) not in memo:
+                memo[id(value)] = None
+                waiting.append(value)
+            elif isinstance(value, Tensor) and not (type(value) is Tensor and value.numel() <= SMALL):
+                memo[id(value)] = value
+    memo = {key: value for key, value in memo.items() if value is not None}
+    try:
+        return copy.deepcopy(given, memo)
+    except Exception:
+        return given
 
 
 def own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import StateDictError
 from ..probing import first_line
 from ..random_states import random_states_kept
 from ..text import few
 from .arguments import check_model
-from .asking import Answer, ask, twin
+from .asking import Answer, ask, lent_nest, twin
 from .diagnosing import diagnose, doubts, why_not_load
 from .kinds import why_not_into
 from .matching import conflict, match_keys, tensors_of
@@ -67,18 +67,19 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
     situation = Situation(
         model, tensors_of(model), state_dict, unwrapped.tensors, unwrapped.causes, unwrapped.lines, unwrapped.extras
     )
+    loads = _loads(situation)
     for remedy in REMEDIES:
-        if _loads(situation):
+        if loads:
             break
+        before = len(situation.lines)
         remedy(situation)
         if situation.hopeless:
             return Explanation(tuple(situation.causes), "")
-    if _loads(situation):
+        if len(situation.lines) > before:
+            loads = _loads(situation)
+    if loads:
         causes = situation.causes or ["It loads: all names and shapes are the same."]
-        spoilt = [key for key, tensor in situation.tensors.items() if _has_nan(tensor)]
-        if spoilt:
-            causes.append(f"NaN stands in {few(spoilt)}: the training had failed before this was saved.")
-        return _tried(situation, causes, LOAD)
+        return _tried(situation, [*causes, *_spoilt(situation)], LOAD)
     return _with_what_is_left(situation)
 
 
@@ -88,8 +89,17 @@ def _loads(situation: Situation) -> bool:
     return answer.is_complete and _why_not_copied(answer) is None
 
 
-def _has_nan(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and bool(tensor.isnan().any())
+def _spoilt(situation: Situation) -> list[str]:
+    """What is said of weights that are no numbers; in buffers, such as masks, infinity is one."""
+    parameters = dict(situation.model.named_parameters(remove_duplicate=False))
+    spoilt = []
+    for key, tensor in situation.tensors.items():
+        is_finite = not tensor.is_floating_point() or tensor.is_meta or bool(tensor.isfinite().all())
+        if not is_finite and (key in parameters or bool(tensor.isnan().any())):
+            spoilt.append(key)
+    if not spoilt:
+        return []
+    return [f"NaN or infinity stands in {few(spoilt)}: the training had failed before this was saved."]
 
 
 def _why_not_copied(answer: Answer) -> str | None:
@@ -115,6 +125,7 @@ def _with_what_is_left(situation: Situation) -> Explanation:
     if any(finding.is_fatal for finding in found):
         return Explanation(tuple(causes), "")
     causes += doubts(situation, found)
+    causes += _spoilt(situation)
     if all(module_name(key) in report.half_loaded for key in report.loaded):
         return Explanation((*causes, "Nothing else is left to load."), "")
     return _tried(situation, causes or ["All of the model is there; the checkpoint holds more."], LOAD_MATCHING)
@@ -123,7 +134,7 @@ def _with_what_is_left(situation: Situation) -> Explanation:
 def _tried(situation: Situation, causes: list[str], last: str) -> Explanation:
     """The lines, if they run on a copy, and what they reach there."""
     fix = _tidy([*situation.lines, last])
-    namespace: dict[str, object] = {"model": twin(situation.model), "state_dict": situation.given}
+    namespace: dict[str, object] = {"model": twin(situation.model), "state_dict": lent_nest(situation.given)}
     try:
         with random_states_kept(), torch.no_grad():
             exec(fix, namespace)  # made here, and names of the file stand in it as literals only

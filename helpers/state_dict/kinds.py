@@ -29,6 +29,10 @@ def why_not_into(tensor: Tensor, target: Tensor) -> str | None:
         return why
     if target.is_meta:
         return "would go to the meta device, where nothing can be copied to: build the model on the CPU"
+    if target.is_inference():
+        return (
+            "would go into a tensor made under torch.inference_mode, which cannot be changed: build the model outside"
+        )
     if is_traceable_wrapper_subclass(target):
         return (
             f"would go into a {type(target).__name__}, of which only a part lies in this process: load before the "

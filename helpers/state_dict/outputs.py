@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..text import few
 from .findings import Finding, Mismatched, stays
-from .places import Where, at, layers_in_order, module_name
+from .places import Where, at, module_name
 
 CLASSES = ("num_classes", "num_columns", "n_classes", "num_labels")  # what modules call the number that they keep
 OF_CLASSES = re.compile(r"cls|class|logit|label|score|categor", re.IGNORECASE)
@@ -96,7 +96,7 @@ def _heads(left: Mismatched, where: Where) -> list[Head]:
         if len(there) > 1 and len(there) == len(here) and there[0] != here[0] and there[1:] == here[1:] and here[0]:
             found[name] = Head(name, there[0], here[0])
     order = [name for name, _ in where.model.named_modules(remove_duplicate=False) if name in found]
-    layers = layers_in_order(where.model)
+    layers = where.layers
     heads = []
     for name in order:
         says_so = bool(OF_CLASSES.search(name.rpartition(".")[2]))

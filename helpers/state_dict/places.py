@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor, nn
 
@@ -50,18 +51,35 @@ class Where:
 
     def is_amid(self, key: str, behind: bool = False) -> bool:
         """Whether it stands in one of several blocks that are alike, beside (or before) layers that fit."""
-        return bool(amid_blocks([key], self.in_model, self.fitting, behind))
+        return self._blocks.has(key, self.fitting, behind)
 
     def is_used(self, name: str) -> bool:
-        """Whether a layer behind it, in the same part of the model, takes what it gives."""
-        return any(True for _ in takers(self.model, name))
+        """Whether a later layer, in the same part of the model, takes as many channels as this one gives."""
+        if name not in self.layers:
+            return False
+        parent, outputs = module_name(name), self.layers[name][1]
+        for other in self._behind(name):
+            is_beside = other.startswith(f"{parent}." if parent else "")
+            if is_beside and self.layers[other][0] == outputs and hasattr(at(self.model, other), "weight"):
+                return True
+        return False
 
     def is_end(self, name: str) -> bool:
         """Whether no layer that fits comes behind it."""
-        names = list(layers_in_order(self.model))
-        if name not in names:
-            return False
-        return not any(other in self.fitting for other in names[names.index(name) + 1 :])
+        return name in self.layers and not any(other in self.fitting for other in self._behind(name))
+
+    @cached_property
+    def layers(self) -> dict[str, tuple[int, int]]:
+        """As `layers_in_order` gives them."""
+        return layers_in_order(self.model)
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        return Blocks(self.in_model)
+
+    def _behind(self, name: str) -> list[str]:
+        names = list(self.layers)
+        return names[names.index(name) + 1 :]
 
 
 COMPUTED = r"(^|_)mask$|index|inv_freq|freqs|position_ids|(^|[._])(cos|sin)|anchors|grid|rope|num_batches_tracked"
@@ -86,45 +104,35 @@ def layers_in_order(model: nn.Module) -> dict[str, tuple[int, int]]:
     return found
 
 
-def takers(model: nn.Module, name: str) -> Iterator[str]:
-    """Later layers beside this one that take as many channels as it gives."""
-    layers = layers_in_order(model)
-    if name not in layers:
-        return
-    parent, outputs = module_name(name), layers[name][1]
-    names = list(layers)
-    for other in names[names.index(name) + 1 :]:
-        module = at(model, other)
-        is_layer = module is not None and hasattr(module, "weight")
-        if is_layer and other.startswith(f"{parent}." if parent else "") and layers[other][0] == outputs:
-            yield other
+class Blocks:
+    """The blocks of one side: what stands in front of a number in names, and what shares it."""
 
+    def __init__(self, names: Iterable[str]) -> None:
+        self.alike: Counter[tuple[str, str]] = Counter()
+        self.members: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            for place, block, rest in blocks_of(name):
+                self.alike[place, rest] += 1
+                self.members[block].append(name)
 
-def amid_blocks(keys: Iterable[str], names: Iterable[str], fitting: Collection[str], behind: bool = False) -> set[str]:
-    """Those of the keys that stand in blocks which are alike, beside layers that fit.
+    def has(self, key: str, fitting: Collection[str], behind: bool = False) -> bool:
+        """Whether a key stands in one of several blocks that are alike, beside layers that fit.
 
-    Args:
-        keys: to look at.
-        names: all keys of the same side, in order.
-        fitting: the modules whose tensors fit.
-        behind: whether a layer that fits must come behind in the block.
-    """
-    places: Counter[tuple[str, str]] = Counter()
-    in_blocks: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        for place, block, rest in blocks_of(name):
-            places[place, rest] += 1
-            in_blocks[block].append(name)
-    found = set()
-    for key in keys:
+        Args:
+            key: one of the names.
+            fitting: modules whose tensors fit.
+            behind: whether a layer that fits must come behind it in the block.
+        """
         for place, block, rest in blocks_of(key):
-            beside = in_blocks[block]
+            if self.alike[place, rest] < 2:
+                continue
+            beside = self.members[block]
             if behind:
                 beside = beside[beside.index(key) + 1 :]
-            beside = [name for name in beside if module_name(name) != module_name(key)]
-            if places[place, rest] > 1 and any(module_name(name) in fitting for name in beside):
-                found.add(key)
-    return found
+            own = module_name(key)
+            if any(module_name(name) != own and module_name(name) in fitting for name in beside):
+                return True
+        return False
 
 
 def blocks_of(name: str) -> Iterator[tuple[str, str, str]]:

@@ -25,6 +25,7 @@ from .numbering import (
 from .report import RenameSuggestion
 from .words import by_words, contradict, disagree
 
+MOST_PAIRS = 4_000_000  # of modules that are compared; above that, order is not looked at where the sides differ
 SAME_NAME = "same name and shapes"
 NUMBERED = "same name and shapes, unless layers were inserted and the numbers have moved"
 PREFIX = "same name and shapes but for a prefix"
@@ -103,8 +104,7 @@ def _words_decide(ordered: Mapping[str, str], in_checkpoint: Modules) -> tuple[d
     against: set[str] = set()
     for names in groups.values():
         others = [ordered[name] for name in names]
-        pairs = zip(names, others, strict=True)
-        if len(names) > 1 and any(disagree(name, other, names, others) for name, other in pairs):
+        if len(names) > 1 and disagree(names, others):
             decided = by_words(names, others)
             by_name |= decided or {}
             against |= set() if decided else set(names)
@@ -202,6 +202,10 @@ def _by_order(in_checkpoint: Modules, in_model: Modules) -> dict[str, str]:
     """
     of_checkpoint = [signature(module) for module in in_checkpoint.values()]
     of_model = [signature(module) for module in in_model.values()]
+    if of_checkpoint == of_model:
+        return dict(zip(in_checkpoint, in_model, strict=True))
+    if len(of_checkpoint) * len(of_model) > MOST_PAIRS:
+        return {}
     number = {shapes: i for i, shapes in enumerate({*of_checkpoint, *of_model})}
     a = np.array([number[shapes] for shapes in of_checkpoint], dtype=int)
     b = np.array([number[shapes] for shapes in of_model], dtype=int)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 
 from .findings import Finding, Mismatched, some, stays
 from .numbering import family
-from .places import Where, layers_in_order, module_name
+from .places import Where, module_name
 from .report import Shape
 
 
 def widths(left: Mismatched, where: Where) -> Iterator[Finding]:
     """Channels that differ both where they come out of a layer and where they go into a later one."""
     same_kind = {key: shapes for key, shapes in left.items() if _is_alike(*shapes)}
-    layers = layers_in_order(where.model)
+    layers = where.layers
     first_of: dict[str, str] = {}
     for key, (there, _) in same_kind.items():
         if module_name(key) in layers and len(there) > 1:
@@ -85,7 +85,7 @@ def inner_layers(left: Mismatched, where: Where) -> Iterator[Finding]:
 
 def _is_inner(key: str, left: Mismatched, where: Where) -> bool:
     there, here = left[key]
-    if module_name(key) not in layers_in_order(where.model):
+    if module_name(key) not in where.layers:
         return False
     if there[0] != here[0] and there[1:] == here[1:]:  # outputs alone, as in a head
         return where.is_amid(key, behind=True) and where.is_used(module_name(key))

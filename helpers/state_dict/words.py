@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 OPPOSITES: tuple[Mapping[str, tuple[str, ...]], ...] = (  # what a word means -> how it is written
     {"query": ("q", "wq", "query"), "key": ("k", "wk", "key"), "value": ("v", "wv", "value")},
@@ -24,10 +25,11 @@ OPPOSITES: tuple[Mapping[str, tuple[str, ...]], ...] = (  # what a word means ->
 )
 
 
-def words(name: str) -> set[str]:
+@lru_cache(maxsize=20_000)
+def words(name: str) -> frozenset[str]:
     """The words of a name, without numbers: `layer1.attn_wq` -> layer, attn, wq."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return {word for word in re.split(r"[._\d]+", apart.lower()) if word}
+    return frozenset(word for word in re.split(r"[._\d]+", apart.lower()) if word)
 
 
 def contradict(one: str, other: str) -> bool:
@@ -58,21 +60,26 @@ def by_words(names: Collection[str], others: Collection[str]) -> dict[str, str] 
     return pairs if len(set(pairs.values())) == len(pairs) == len(names) else None
 
 
-def disagree(name: str, other: str, names: Collection[str], others: Collection[str]) -> bool:
-    """Whether another of `others` says what `name` says, and the one that it is paired with does not."""
-    own, said = _own_words(names)[name], _own_words(others)
-    return not _alike(own, said[other]) and any(_alike(own, said[one]) for one in others)
+def disagree(names: Collection[str], others: Collection[str]) -> bool:
+    """Whether one of `others` says what one of `names` says, and the one in its place does not."""
+    own, said = _own_words(names), _own_words(others)
+    spoken = frozenset().union(*said.values())
+    for name, other in zip(names, others, strict=True):
+        may_speak = own[name] & spoken or _meanings(own[name])
+        if may_speak and not _alike(own[name], said[other]) and any(_alike(own[name], said[one]) for one in others):
+            return True
+    return False
 
 
-def _own_words(names: Collection[str]) -> dict[str, set[str]]:
+def _own_words(names: Collection[str]) -> dict[str, frozenset[str]]:
     """Each name -> its words that not all of the names have."""
-    of_all = set(words(next(iter(names))))
+    of_all = words(next(iter(names)))
     for name in names:
         of_all &= words(name)
     return {name: words(name) - of_all for name in names}
 
 
-def _alike(some: set[str], others: set[str]) -> bool:
+def _alike(some: frozenset[str], others: frozenset[str]) -> bool:
     if some & others:
         return True
     for meanings in OPPOSITES:
@@ -80,6 +87,11 @@ def _alike(some: set[str], others: set[str]) -> bool:
         if written:
             return True
     return False
+
+
+def _meanings(some: frozenset[str]) -> bool:
+    """Whether there are opposites among the words."""
+    return any(some & set(ways) for meanings in OPPOSITES for ways in meanings.values())
 
 
 def _meant(name: str, meanings: Mapping[str, tuple[str, ...]]) -> set[str]:

@@ -163,11 +163,24 @@ def _prefix(situation: Situation) -> None:
         cause += f" Beside them lies {few(others)}, which is left out."
         condition = f" if key.startswith({prefix!r})"
         kept = {key: tensor for key, tensor in kept.items() if key.startswith(prefix)}
-    situation.apply(
-        cause,
-        f"state_dict = {{key.removeprefix({prefix!r}): t for key, t in state_dict.items(){condition}}}",
-        {key.removeprefix(prefix): tensor for key, tensor in kept.items()},
-    )
+    line = f"state_dict = {{key.removeprefix({prefix!r}): t for key, t in state_dict.items(){condition}}}"
+    if not others and not situation.lines and _has_versions(situation):
+        cause += " Versions of modules stand beside the names, and some modules here read them."
+        consume = "consume_prefix_in_state_dict_if_present"
+        line = f"import copy\nfrom torch.nn.modules.utils import {consume}\n\nstate_dict = copy.copy(state_dict)\n"
+        line += f"{consume}(state_dict, {prefix!r})"
+    situation.apply(cause, line, {key.removeprefix(prefix): tensor for key, tensor in kept.items()})
+
+
+def _has_versions(situation: Situation) -> bool:
+    """Whether the checkpoint says what versions of modules saved it, and a module that is not torch's may ask."""
+    if not getattr(situation.given, "_metadata", None):
+        return False
+    for module in situation.model.modules():
+        for base in type(module).__mro__:
+            if not base.__module__.startswith("torch.") and "_load_from_state_dict" in vars(base):
+                return True
+    return False
 
 
 def _equal(tensors: Mapping[str, Tensor], copies: list[str]) -> bool:

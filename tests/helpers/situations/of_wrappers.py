@@ -391,3 +391,37 @@ def keras_with_its_own_names_and_slashes() -> Situation:
             leaf, tensor = "kernel", tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
         given[f"{layers[layer]}/{leaf}:0"] = tensor
     return Situation(build(), given, says=["'/'", "kernel", "height, width"], holds=right, never=["architecture"])
+
+
+class Frozen(nn.Module):
+    """A norm that never changes; its older versions counted the epsilon among the variance."""
+
+    _version = 3
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.rand(channels) + 1)
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        if (local_metadata.get("version") or 0) < 3:
+            state_dict[f"{prefix}running_var"] -= 0.25
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+@situation()
+def versions_stand_beside_the_names() -> Situation:
+    """Without them the norms would take the checkpoint for one of an older version."""
+    build = lambda: nn.Sequential(nn.Conv2d(3, 5, 3), Frozen(5))
+    checkpoint, wrapped = build(), nn.Module()
+    wrapped.module = checkpoint
+    return Situation(build(), wrapped.state_dict(), says=["'module.'", "version"], holds=tensors(checkpoint))
+
+
+@situation()
+def an_older_version_is_read_and_left_as_it_is() -> Situation:
+    """The norms of the model change the variance where it lies; the caller's must stay."""
+    build = lambda: nn.Sequential(nn.Conv2d(3, 5, 3), Frozen(5))
+    given = tensors(build())
+    holds = {key: tensor - 0.25 if key.endswith("running_var") else tensor for key, tensor in given.items()}
+    return Situation(build(), given, says=["it loads"], holds=holds)
