@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import StateDictError
 from ..probing import first_line
+from ..random_states import random_states_kept
 from .report import Shape
 
 SMALL = 1 << 20  # numbers; statistics of a norm are far below
@@ -45,6 +46,7 @@ class Answer:
         return not (self.missing or self.unexpected or self.errors)
 
 
+@random_states_kept()  # some modules make new ones while they load
 def ask(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Answer:
     """Let each module of a copy without weights read its part of `state_dict`; neither argument is changed.
 

@@ -15,12 +15,12 @@ from .places import Where
 from .remedies import Situation
 
 
-def depth(situation: Situation, missing: list[str], unexpected: list[str]) -> Iterator[Finding]:
+def depth(situation: Situation, missing: list[str], unexpected: list[str], where: Where) -> Iterator[Finding]:
     """Blocks of which one side has more."""
     in_checkpoint, in_model = _blocks(situation.tensors), _blocks(situation.in_model)
-    for side, keys, fewer, more, tensors in (
-        ("checkpoint", unexpected, in_model, in_checkpoint, situation.tensors),
-        ("model", missing, in_checkpoint, in_model, situation.in_model),
+    for side, keys, fewer, more in (
+        ("checkpoint", unexpected, in_model, in_checkpoint),
+        ("model", missing, in_checkpoint, in_model),
     ):
         said, explained = [], set()
         for place in more:
@@ -33,7 +33,7 @@ def depth(situation: Situation, missing: list[str], unexpected: list[str]) -> It
             leaves = {family(leaf) for number in extra for leaf in more[place][number]}
             behind = {key for key in keys for number in extra if key.startswith(f"{place}{number}.")}
             are_blocks = any("." in leaf for leaf in leaves)
-            if leaves <= like and behind and are_blocks and _stand_beside(more[place], place, tensors):
+            if leaves <= like and behind and are_blocks and _stand_beside(place, where):
                 yield _heads_beside(place, len(in_checkpoint[place]), len(in_model[place]), behind)
             elif leaves <= like and behind and are_blocks:
                 said.append(f"{place.rstrip('.')} has {len(more[place])} blocks there and {len(fewer[place])} here")
@@ -79,16 +79,15 @@ def _last_of_each(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     return found
 
 
-def _stand_beside(blocks: Mapping[int, set[str]], place: str, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether blocks do not follow one another: all take the same, and none gives it."""
-    ends = []
-    for number, leaves in sorted(blocks.items()):
-        names = [f"{place}{number}.{leaf}" for leaf in leaves]
-        weights = [tensor for key, tensor in tensors.items() if key in names and tensor.ndim > 1]
-        if not weights:
-            return False
-        ends.append((weights[0].shape[1], weights[-1].shape[0]))
-    return len({first for first, _ in ends}) == 1 and all(first != last for first, last in ends)
+def _stand_beside(place: str, where: Where) -> bool:
+    """Whether the model's blocks do not follow one another: all take the same, and none gives it."""
+    blocks: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for name, sizes in where.layers.items():
+        number = re.match(rf"{re.escape(place)}\d+(?=\.|$)", name)
+        if number:
+            blocks[number[0]].append(sizes)
+    ends = [(sizes[0][0], sizes[-1][1]) for sizes in blocks.values()]
+    return len(ends) > 1 and len({first for first, _ in ends}) == 1 and all(first != last for first, last in ends)
 
 
 def _heads_beside(place: str, there: int, here: int, keys: set[str]) -> Finding:

@@ -22,7 +22,7 @@ def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
     where = Where(situation.model, situation.in_model, _fitting(report))
     left = dict(report.mismatched)
     missing, unexpected = list(report.missing), list(report.unexpected)
-    found = [*depth(situation, missing, unexpected), *recurrent_layers(missing, unexpected)]
+    found = [*depth(situation, missing, unexpected, where), *recurrent_layers(missing, unexpected)]
     found += one_more(situation, left, where)
     explained = {key for finding in found for key in finding.keys}
     left = {key: shapes for key, shapes in left.items() if key not in explained}
@@ -33,7 +33,7 @@ def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
     if left:
         key, (in_checkpoint, in_model) = next(iter(left.items()))
         layers = {module_name(key) for key in left}
-        are_few = len(layers) <= FEW or all(where.is_end(name) for name in layers)
+        are_few = (len(layers) <= FEW and not situation.guessed) or all(where.is_end(name) for name in layers)
         fate = "They stay as they are, random in a new model: train them." if are_few else "Build the model alike."
         found.append(
             Finding(

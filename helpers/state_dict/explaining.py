@@ -67,6 +67,8 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
     situation = Situation(
         model, tensors_of(model), state_dict, unwrapped.tensors, unwrapped.causes, unwrapped.lines, unwrapped.extras
     )
+    if not unwrapped.lines:
+        situation.versions = getattr(state_dict, "_metadata", None) or {}
     loads = _loads(situation)
     for remedy in REMEDIES:
         if loads:
@@ -85,7 +87,10 @@ def explain(model: nn.Module, state_dict: Mapping[str, object]) -> Explanation:
 
 def _loads(situation: Situation) -> bool:
     """Whether all of it loads as it is now, and the numbers are plain."""
-    answer = ask(situation.model, situation.all())
+    try:
+        answer = ask(situation.model, situation.all())
+    except StateDictError:  # a module's own code for loading: with other names it may go through
+        return False
     return answer.is_complete and _why_not_copied(answer) is None
 
 
@@ -114,8 +119,11 @@ def _why_not_copied(answer: Answer) -> str | None:
 def _with_what_is_left(situation: Situation) -> Explanation:
     """What differs in ways that no line mends, and whether loading the rest makes sense."""
     model, tensors = situation.model, situation.tensors
-    answer, report = ask(model, tensors), match_keys(model, tensors)
     causes = list(situation.causes)
+    try:
+        answer, report = ask(model, situation.versioned(tensors)), match_keys(model, situation.versioned(tensors))
+    except StateDictError as error:
+        return Explanation((*causes, f"{error}."), "")
     if why := _why_not_copied(answer):
         return Explanation((*causes, why), "")
     found = diagnose(situation, report)

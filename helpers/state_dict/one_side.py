@@ -10,6 +10,7 @@ from ..text import few
 from .findings import Finding, some
 from .places import Blocks, Where, at, is_computed, layers_in_order, module_name
 from .remedies import Situation
+from .renames import UNMATCHED
 
 
 def only_here(keys: list[str], side: str, situation: Situation, where: Where) -> Iterator[Finding]:
@@ -41,6 +42,7 @@ def _norms(keys: list[str], norms: set[str], side: str, situation: Situation) ->
     other_side = situation.tensors if is_model else situation.in_model
     of_other_kind = {name for name in alone if f"{name}.weight".removeprefix(".") in other_side}
     if not is_model:
+        of_other_kind = {name for name in of_other_kind if situation.in_model[f"{name}.weight"].ndim == 1}
         of_other_kind = {name for name in of_other_kind if not hasattr(at(situation.model, name), "running_mean")}
     if with_weights and is_model:
         yield Finding(
@@ -95,12 +97,12 @@ def _only_in_checkpoint(keys: list[str], situation: Situation, where: Where) -> 
         yield Finding(
             f"Only the checkpoint has {some(neutral)}, which do nothing: zeros added, or ones multiplied.", neutral
         )
-    others = [key for key in keys if key not in neutral]
+    others = [key for key in keys if key not in neutral and not key.startswith(UNMATCHED)]  # those were named before
     halves = {
         key for key in others if module_name(key) in where.fitting and f"{module_name(key)}.weight" in where.in_model
     }
     blocks = Blocks(situation.tensors)
-    amid = halves | {key for key in others if blocks.has(key, where.fitting)}
+    amid = halves | {key for key in others if blocks.has(key, where.fitting)} | _links(others, situation, where)
     if amid:
         beside = f" (and beside them {some(set(others) - amid)})" if set(others) - amid else ""
         yield Finding(
@@ -117,6 +119,31 @@ def _only_in_checkpoint(keys: list[str], situation: Situation, where: Where) -> 
             " They stand between layers that are: if they were trained, build the model with them." if between else ""
         )
         yield Finding(f"Only the checkpoint has {some(others)}; they are not used.{more}", set(others))
+
+
+def _links(keys: list[str], situation: Situation, where: Where) -> set[str]:
+    """Layers of the checkpoint in a row between two that are loaded: they take what one gives, and give what one takes.
+
+    The order is that of the file; there is none if its names were sorted.
+    """
+    if list(situation.tensors) == sorted(situation.tensors):
+        return set()
+    found: set[str] = set()
+    row: list[str] = []
+    before: Tensor | None = None
+    for key, tensor in situation.tensors.items():
+        if tensor.ndim < 2 or not key.endswith("weight"):
+            continue
+        if key in keys:
+            row.append(key)
+            continue
+        fits = module_name(key) in where.fitting
+        if row and before is not None:
+            first, last = situation.tensors[row[0]], situation.tensors[row[-1]]
+            if first.shape[1] == before.shape[0] and fits and last.shape[0] == tensor.shape[1]:
+                found |= set(row)
+        row, before = [], tensor if fits else None
+    return found
 
 
 def _does_nothing(key: str, tensor: Tensor) -> bool:

@@ -25,6 +25,7 @@ from .numbering import (
 from .report import RenameSuggestion
 from .words import by_words, contradict, disagree
 
+UNMATCHED = "unmatched."  # in front of a name that nothing must be loaded under
 MOST_PAIRS = 4_000_000  # of modules that are compared; above that, order is not looked at where the sides differ
 SAME_NAME = "same name and shapes"
 NUMBERED = "same name and shapes, unless layers were inserted and the numbers have moved"
@@ -87,7 +88,7 @@ def suggest_renames(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Renam
     undecided = {name for names, _ in ambiguous for name in names}
     in_the_way |= {_key(name, leaf) for name in undecided for leaf in in_checkpoint[name]} & model_tensors.keys()
     return RenameSuggestion(
-        mapping=mapping | {key: f"unmatched.{key}" for key in in_the_way},
+        mapping=mapping | {key: f"{UNMATCHED}{key}" for key in in_the_way},
         why=why,
         ambiguous=ambiguous,
         unmatched=unmatched,

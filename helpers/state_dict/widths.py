@@ -10,6 +10,8 @@ from .numbering import family
 from .places import Where, module_name
 from .report import Shape
 
+AT_THE_END = 6  # layers of other shapes, if they are heads; if there are more, it is another network
+
 
 def widths(left: Mismatched, where: Where) -> Iterator[Finding]:
     """Channels that differ both where they come out of a layer and where they go into a later one."""
@@ -33,7 +35,8 @@ def widths(left: Mismatched, where: Where) -> Iterator[Finding]:
         return
     both = [key for name, key in first_of.items() if name in dict(givers) and name in dict(takers)]
     first = next(name for name in layers if name in dict(pairs))
-    is_end = where.is_end(first) and any(name in where.fitting for name in layers)
+    fitting = [name for name in layers if name in where.fitting]
+    is_end = where.is_end(first) and len(first_of) <= min(AT_THE_END, len(fitting))
     keys = {key for key in left if len(left[key][0]) == len(left[key][1])}
     if is_end:
         behind = list(layers)[list(layers).index(first) :]
@@ -125,7 +128,7 @@ def _much(keys: list[str], shapes: Mismatched) -> str:
     ratios: dict[float, int] = defaultdict(int)
     for key in keys:
         there, here = shapes[key]
-        ratios[here[1] / there[1]] += 1
+        ratios[here[0] / there[0]] += 1
     ratio = max(ratios, key=lambda ratio: ratios[ratio])
     is_plain = ratio.is_integer() or (1 / ratio).is_integer()
     return f"{ratio:g} times as many" if is_plain else "another number of"

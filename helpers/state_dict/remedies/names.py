@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -164,17 +165,21 @@ def _prefix(situation: Situation) -> None:
         condition = f" if key.startswith({prefix!r})"
         kept = {key: tensor for key, tensor in kept.items() if key.startswith(prefix)}
     line = f"state_dict = {{key.removeprefix({prefix!r}): t for key, t in state_dict.items(){condition}}}"
-    if not others and not situation.lines and _has_versions(situation):
+    versions: dict[str, Any] = {}
+    if not others and _has_versions(situation):
+        inner = {key: version for key, version in situation.versions.items() if f"{key}.".startswith(prefix)}
+        versions = {key[len(prefix) :]: version for key, version in inner.items()}
         cause += " Versions of modules stand beside the names, and some modules here read them."
         consume = "consume_prefix_in_state_dict_if_present"
         line = f"import copy\nfrom torch.nn.modules.utils import {consume}\n\nstate_dict = copy.copy(state_dict)\n"
         line += f"{consume}(state_dict, {prefix!r})"
     situation.apply(cause, line, {key.removeprefix(prefix): tensor for key, tensor in kept.items()})
+    situation.versions = versions
 
 
 def _has_versions(situation: Situation) -> bool:
     """Whether the checkpoint says what versions of modules saved it, and a module that is not torch's may ask."""
-    if not getattr(situation.given, "_metadata", None):
+    if not situation.versions:
         return False
     for module in situation.model.modules():
         for base in type(module).__mro__:

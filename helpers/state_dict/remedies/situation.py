@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ class Situation:
         guessed: whether names were paired by shape and order.
         ambiguous: whether some of them could not be.
         hopeless: whether nothing honest can be advised.
+        versions: of the modules that saved it, as far as the lines leave them with the names.
     """
 
     model: nn.Module
@@ -39,12 +41,14 @@ class Situation:
     guessed: bool = False
     ambiguous: bool = False
     hopeless: bool = False
+    versions: Mapping[str, Any] = field(default_factory=dict)
 
     def apply(self, cause: str, lines: str, tensors: Mapping[str, Tensor]) -> None:
         """A remedy that helps."""
         self.causes.append(cause)
         self.lines.append(lines)
         self.tensors = dict(tensors)
+        self.versions = {}
 
     def convert(self, cause: str, converter: str, tensors: Mapping[str, Tensor], arguments: str = "") -> None:
         """A remedy that is one function of this room."""
@@ -58,7 +62,14 @@ class Situation:
 
     def all(self) -> dict[str, Any]:
         """What the lines make of the checkpoint, as `load_state_dict` takes it."""
-        return {**self.tensors, **self.extras}
+        return self.versioned({**self.tensors, **self.extras})
+
+    def versioned(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """With the versions beside it, where a state_dict has them."""
+        result = OrderedDict(tensors)
+        if self.versions:
+            result._metadata = self.versions  # type: ignore[attr-defined]
+        return result
 
     def fits(self) -> int:
         return fits(self.in_model, self.tensors)

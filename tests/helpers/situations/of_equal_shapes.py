@@ -199,3 +199,22 @@ def linears_of_gpt2_are_turned_and_its_head_is_not() -> Situation:
     right = tensors(checkpoint)
     given = {key: t.T.contiguous() if ".c_" in key and t.ndim == 2 else t for key, t in right.items()}
     return Situation(parts(turned=True), given, says=[r"\(in, out\)"], holds=right, never=["width"])
+
+
+@situation()
+def a_layer_fewer_in_each_stage() -> Situation:
+    """All that the model has can be paired by order, and half of what was trained would be left out."""
+
+    def build(layers: int) -> nn.Module:
+        model = nn.Module()
+        model.features = nn.Sequential()
+        channels = 3
+        for width in (5, 6, 7):
+            for _ in range(layers):
+                model.features.extend([nn.Conv2d(channels, width, 3), nn.ReLU()])
+                channels = width
+            model.features.append(nn.MaxPool2d(2))
+        model.classifier = nn.Linear(7, 4)
+        return trained(model)
+
+    return Situation(build(1), tensors(build(2)), says=["features"], holds=None)

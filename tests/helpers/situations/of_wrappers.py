@@ -5,7 +5,7 @@ import re
 import torch
 from situations import Situation, situation, tensors
 from torch import nn
-from torchvision.models import VisionTransformer, resnet18
+from torchvision.models import VisionTransformer, mnasnet0_5, resnet18
 
 GITHUB = "https://github.com/"
 
@@ -425,3 +425,20 @@ def an_older_version_is_read_and_left_as_it_is() -> Situation:
     given = tensors(build())
     holds = {key: tensor - 0.25 if key.endswith("running_var") else tensor for key, tensor in given.items()}
     return Situation(build(), given, says=["it loads"], holds=holds)
+
+
+@situation()
+def a_model_that_asks_for_its_version() -> Situation:
+    """MNASNet refuses what does not say which version saved it."""
+    checkpoint = mnasnet0_5(num_classes=7)
+    wrapped = nn.Module()
+    wrapped.module = checkpoint
+    given = wrapped.state_dict()
+    holds = {key: t for key, t in tensors(checkpoint).items() if not key.startswith("classifier")}
+    return Situation(mnasnet0_5(num_classes=4), given, says=["'module.'", "classes.*7.*4"], holds=holds)
+
+
+@situation()
+def the_version_was_lost() -> Situation:
+    given = tensors(mnasnet0_5(num_classes=4))
+    return Situation(mnasnet0_5(num_classes=4), given, says=["version"], holds=None, never=["^it loads"])

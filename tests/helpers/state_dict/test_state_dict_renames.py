@@ -10,7 +10,7 @@ from every_model import NAMES, case
 from torch import nn
 
 from helpers.state_dict import LoadReport, StateDictError, explain, load_matching, match_keys, suggest_renames
-from helpers.state_dict.renames import NUMBERED, ONLY_ONE, ORDER, PREFIX, SAME_NAME
+from helpers.state_dict.renames import NUMBERED, ONLY_ONE, ORDER, PREFIX, SAME_NAME, WORDS
 from workbook.networks import resnet18, vgg16
 
 
@@ -349,3 +349,43 @@ def test_lazy_modules_and_extra_state_are_met_calmly() -> None:
             pass
 
     assert load_matching(Extra(2, 3), nn.Linear(2, 3).state_dict()).coverage == 1
+
+
+def linears(*names: str) -> dict[str, torch.Tensor]:
+    return {f"{name}.weight": torch.zeros(5, 5) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("in_checkpoint", "in_model"),
+    [
+        (("a.wk", "a.wv", "a.wq"), ("b.key", "b.value", "b.query")),
+        (("mlp.up", "mlp.gate"), ("ff.up_proj", "ff.gate_proj")),
+        (("rnn.bwd", "rnn.fwd"), ("lstm.bw", "lstm.fw")),
+        (("item_tower", "user_tower"), ("items", "users")),
+        (("side.blue", "side.red"), ("branch.blue_half", "branch.red_half")),
+    ],
+)
+def test_words_decide_against_order(in_checkpoint: tuple[str, ...], in_model: tuple[str, ...]) -> None:
+    model = nn.Module()
+    model.zero = nn.Linear(3, 3, bias=False)  # so that the names are not sorted
+    for name in sorted(in_model, reverse=True):
+        parent, _, leaf = name.rpartition(".")
+        if parent and not hasattr(model, parent):
+            model.add_module(parent, nn.Module())
+        model.get_submodule(parent).add_module(leaf, nn.Linear(5, 5, bias=False))
+    suggestion = suggest_renames(model, {"zero.weight": torch.zeros(3, 3), **linears(*sorted(in_checkpoint))})
+    pairs = {f"{old}.weight": f"{new}.weight" for old, new in zip(in_checkpoint, in_model, strict=True)}
+    assert {old: new for old, new in suggestion.mapping.items() if old in pairs} == pairs
+    assert WORDS in suggestion.why.values()
+
+
+def test_opposites_are_not_paired() -> None:
+    """Each is the only one of its shape."""
+    model = nn.Sequential()
+    model.add_module("decoder", nn.Linear(5, 6))
+    model.add_module("trunk", nn.Linear(7, 8))
+    state_dict = {"encoder.weight": torch.zeros(6, 5), "encoder.bias": torch.zeros(6)}
+    state_dict |= {"body.weight": torch.zeros(8, 7), "body.bias": torch.zeros(8)}
+    suggestion = suggest_renames(model, state_dict)
+    assert suggestion.mapping == {"body.weight": "trunk.weight", "body.bias": "trunk.bias"}
+    assert suggestion.ambiguous == ((("encoder",), ("decoder",)),)
