@@ -18,11 +18,14 @@ def only_here(keys: list[str], side: str, situation: Situation, where: Where) ->
     is_model = side == "the model"
     counters = {key for key in keys if key.endswith("num_batches_tracked")}
     norms = {module_name(key) for key in keys if key.endswith(("running_var", "running_mean"))}
+    counted = bool(norms)
+    if not is_model:  # in a branch of its own a norm is like any other layer there
+        norms = {name for name in norms if _is_amid(name, situation.in_model)}
     others = [key for key in keys if key not in counters and module_name(key) not in norms]
     computed = {key for key in others if (where.is_computed(key) if is_model else is_computed(key))}
     others = [key for key in others if key not in computed]
     yield from _norms(keys, norms, side, situation)
-    if counters and not norms:
+    if counters and not counted:
         yield Finding(f"Only {side} counts batches in its BatchNorms, which does no harm.", counters)
     if computed:
         fate = "it keeps its own" if is_model else "they are not used"
@@ -35,8 +38,6 @@ def _norms(keys: list[str], norms: set[str], side: str, situation: Situation) ->
     """Layers that keep running statistics on one side only."""
     is_model = side == "the model"
     of_norms = {key for key in keys if module_name(key) in norms}
-    if not is_model:
-        norms = {name for name in norms if _is_amid(name, situation.in_model)}
     with_weights = {name for name in norms if f"{name}.weight".removeprefix(".") in keys}
     alone = norms - with_weights
     other_side = situation.tensors if is_model else situation.in_model
