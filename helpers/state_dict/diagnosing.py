@@ -19,7 +19,7 @@ FEW = 2  # layers of other shapes; if there are more, it is another network
 
 def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
     """All differences, each key in one of them."""
-    where = Where(situation.model, situation.in_model, _fitting(report))
+    where = _where(situation, report)
     left = dict(report.mismatched)
     missing, unexpected = list(report.missing), list(report.unexpected)
     found = [*depth(situation, missing, unexpected, where), *recurrent_layers(missing, unexpected)]
@@ -50,10 +50,10 @@ def diagnose(situation: Situation, report: LoadReport) -> list[Finding]:
     return found
 
 
-def _fitting(report: LoadReport) -> set[str]:
-    """Modules that are loaded as a whole."""
+def _where(situation: Situation, report: LoadReport) -> Where:
+    loaded = {module_name(key) for key in report.loaded}
     others = {module_name(key) for key in (*report.missing, *report.mismatched)}
-    return {module_name(key) for key in report.loaded} - others
+    return Where(situation.model, situation.in_model, loaded - others, loaded)
 
 
 def doubts(situation: Situation, found: Iterable[Finding]) -> Iterator[str]:

@@ -93,7 +93,7 @@ def _is_branch(keys: list[str], situation: Situation) -> bool:
 
 
 def _only_in_checkpoint(keys: list[str], situation: Situation, where: Where) -> Iterator[Finding]:
-    neutral = {key for key in keys if _does_nothing(key, situation.tensors[key])}
+    neutral = {key for key in keys if _does_nothing(key, situation)}
     if neutral:
         yield Finding(
             f"Only the checkpoint has {some(neutral)}, which do nothing: zeros added, or ones multiplied.", neutral
@@ -103,7 +103,7 @@ def _only_in_checkpoint(keys: list[str], situation: Situation, where: Where) -> 
         key for key in others if module_name(key) in where.fitting and f"{module_name(key)}.weight" in where.in_model
     }
     blocks = Blocks(situation.tensors)
-    amid = halves | {key for key in others if blocks.has(key, where.fitting)} | _links(others, situation, where)
+    amid = halves | {key for key in others if blocks.has(key, where.loaded)} | _links(others, situation, where)
     if amid:
         beside = f" (and beside them {some(set(others) - amid)})" if set(others) - amid else ""
         yield Finding(
@@ -113,13 +113,21 @@ def _only_in_checkpoint(keys: list[str], situation: Situation, where: Where) -> 
             is_fatal=True,
         )
     elif others:
-        between = {
-            key for key in others if module_name(module_name(key)) and _is_amid(module_name(key), situation.in_model)
-        }
+        between = {key for key in others if _is_before_others(key, situation)}
         more = (
             " They stand between layers that are: if they were trained, build the model with them." if between else ""
         )
         yield Finding(f"Only the checkpoint has {some(others)}; they are not used.{more}", set(others))
+
+
+def _is_before_others(key: str, situation: Situation) -> bool:
+    """Whether the model has layers that come behind it, in the same part of the network."""
+    part = module_name(module_name(key))
+    if not part or not _is_amid(module_name(key), situation.in_model):
+        return False
+    keys = list(situation.tensors)
+    behind = keys[keys.index(key) + 1 :]
+    return any(other.startswith(f"{part}.") and other in situation.in_model for other in behind)
 
 
 def _links(keys: list[str], situation: Situation, where: Where) -> set[str]:
@@ -147,10 +155,15 @@ def _links(keys: list[str], situation: Situation, where: Where) -> set[str]:
     return found
 
 
-def _does_nothing(key: str, tensor: Tensor) -> bool:
+def _does_nothing(key: str, situation: Situation) -> bool:
+    """Whether it adds nothing to a layer that the model has, or multiplies by one; a norm does more than that."""
+    tensor, own = situation.tensors[key], module_name(key)
     if not tensor.is_floating_point() or tensor.ndim > 1 or not tensor.numel() or tensor.is_meta:
         return False
-    return bool((tensor == (0 if "bias" in key else 1)).all())
+    if key.endswith("bias"):
+        return f"{own}.weight" in situation.in_model and bool((tensor == 0).all())
+    beside = [other for other in situation.tensors if other != key and module_name(other) == own]
+    return not beside and bool((tensor == 1).all())
 
 
 def _is_amid(name: str, in_model: Iterable[str]) -> bool:

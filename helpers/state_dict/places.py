@@ -35,11 +35,13 @@ class Where:
         model: as the user built it.
         in_model: its tensors by name.
         fitting: the modules all of whose tensors have a partner of their shape.
+        loaded: those of which at least one tensor has.
     """
 
     model: nn.Module
     in_model: Mapping[str, Tensor]
     fitting: Collection[str]
+    loaded: Collection[str]
 
     def module(self, key: str) -> nn.Module | None:
         return at(self.model, module_name(key))
