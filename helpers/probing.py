@@ -208,7 +208,7 @@ def leaves(outputs: object) -> Iterator[Tensor]:
         waiting += [following for following, _ in node.next_functions]
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What went wrong, without what follows."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 

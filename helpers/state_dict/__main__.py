@@ -15,6 +15,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -33,14 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the summary and the explanation; the status is returned."""
     asked = _parser().parse_args(arguments)
     try:
-        state_dict = read_state_dict(asked.checkpoint, key=asked.key, stand_ins=asked.stand_ins)
-        model = build(asked.model) if asked.model else None
-        explanation = explain(model, state_dict) if model is not None else None
+        with redirect_stdout(sys.stderr):  # what a model prints is no part of a report
+            state_dict = read_state_dict(asked.checkpoint, key=asked.key, stand_ins=asked.stand_ins)
+            model = build(asked.model) if asked.model else None
+            explanation = explain(model, state_dict) if model is not None else None
+            found = _as_json(state_dict, model, explanation, asked.list)
     except (OSError, ValueError) as error:  # StateDictError is a ValueError
         print(plain(str(error)), file=sys.stderr)
         return 1
+    except BaseException as error:  # a model is somebody else's code, which may even end Python
+        print(plain(f"{asked.model or asked.checkpoint} stops with {first_line(error)}"), file=sys.stderr)
+        return 1
     if asked.json:
-        print(json.dumps(_as_json(state_dict, model, explanation, asked.list), indent=2))
+        print(json.dumps(found, indent=2))
         return 0
     if explanation is not None:
         for line in [*(f"- {cause}" for cause in explanation.causes), explanation.reach, *explanation.fix.splitlines()]:
@@ -76,12 +82,12 @@ def build(name: str) -> nn.Module:
     """
     factory = _own_factory(name) if ":" in name else _of_torchvision(name)
     options: dict[str, Any] = {}
-    if getattr(factory, "__module__", "").startswith("torchvision."):  # whose detectors else download a backbone
+    if str(getattr(factory, "__module__", None)).startswith("torchvision."):  # whose detectors else download a backbone
         known = inspect.signature(inspect.unwrap(factory)).parameters
         options = {option: None for option in ("weights", "weights_backbone") if option in known}
     try:
         model = factory(**options)
-    except Exception as error:  # somebody else's code
+    except BaseException as error:  # somebody else's code, which may even end Python
         raise StateDictError(f"{name} cannot be built without arguments: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise StateDictError(f"{name} makes a {type(model).__name__}, not a model")
@@ -93,10 +99,11 @@ def _own_factory(name: str) -> Any:
     sys.path.insert(0, "")  # as `python -m` has it
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except BaseException as error:
         raise StateDictError(f"{name} cannot be imported: {first_line(error)}") from error
     finally:
-        sys.path.remove("")
+        if "" in sys.path:
+            sys.path.remove("")
 
 
 def _of_torchvision(name: str) -> Any:

@@ -12,7 +12,7 @@ from ..errors import StateDictError
 from ..probing import first_line
 from ..random_states import random_states_kept
 from ..text import few
-from .arguments import check_model
+from .arguments import EXTRA_STATE, check_model
 from .asking import Answer, ask, lent_nest, twin
 from .diagnosing import diagnose, doubts, why_not_load
 from .kinds import why_not_into
@@ -136,6 +136,9 @@ def _with_what_is_left(situation: Situation) -> Explanation:
     causes += _spoilt(situation)
     if all(module_name(key) in report.half_loaded for key in report.loaded):
         return Explanation((*causes, "Nothing else is left to load."), "")
+    lacking = [key for key in model.state_dict() if key.endswith(EXTRA_STATE) and key not in situation.extras]
+    if lacking:
+        causes.append(f"The checkpoint lacks {few(lacking)}, which modules keep beside tensors: it stays as it is.")
     return _tried(situation, causes or ["All of the model is there; the checkpoint holds more."], LOAD_MATCHING)
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+DEEPEST = 64  # modules within modules that names are cut at
+
 
 class Fit(NamedTuple):
     """How tensors fit if a prefix is taken off, or put in front.
@@ -67,6 +69,9 @@ def component_pattern(component: str) -> str:
 def cut(key: str) -> Iterator[tuple[str, str]]:
     """(what stands in front, the rest), at each dot; first with nothing in front."""
     yield "", key
-    for place, letter in enumerate(key):
-        if letter == ".":
-            yield key[: place + 1], key[place + 1 :]
+    place = -1
+    for _ in range(DEEPEST):
+        place = key.find(".", place + 1)
+        if place < 0:
+            return
+        yield key[: place + 1], key[place + 1 :]

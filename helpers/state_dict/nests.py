@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from ..errors import StateDictError
 from ..text import few
+from .arguments import is_name, shown
 from .stand_ins import content_of
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")  # under these names first
 DEPTH = 8  # nests in one another that are looked into
 SHOWN = 8
+LOAD_AND_CHOOSE = "load it with load_safely(path, arrays=True) of helpers.state_dict.reading, and give them names"
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Nest:
     """Attributes:
     content: names -> what lies there, tensors among it.
     notes: one sentence for everything that was taken off.
-    loose: names that are no text.
+    loose: names of tensors that are no text.
     """
 
     content: Mapping[Any, Any]
@@ -57,11 +59,11 @@ def open_nest(found: object, name: str, key: str | None) -> Nest:
             raise StateDictError(f"{name} holds tensors in several places; say which with key=: {_listed(nests)}")
         chosen = usual[0] if usual else next(iter(nests))
         beside = [other for other in nests if other != chosen]
-        note = f"unwrapped {chosen!r}"
+        note = f"unwrapped {_given(chosen)}"
         if len(content) > 1:
-            note += f"; beside it: {', '.join(str(other) for other in content if other != chosen)}"
+            note += f"; beside it: {', '.join(shown(other) for other in content if other != chosen)}"
         if beside:
-            note += f" (key={beside[0]!r} takes the tensors there)"
+            note += f" (key={_given(beside[0])} takes the tensors there)"
         notes.append(note)
         content = nests[chosen]
     return Nest(content, tuple(notes), _loose(content))
@@ -78,23 +80,34 @@ def nests_in(found: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:
 
 
 def count_tensors(found: object) -> int:
-    """How many tensors there are in it, not deeper than `DEPTH`; a dictionary may lie in itself."""
+    """How many tensors there are in it, not deeper than `DEPTH`."""
+    content = _mapping(found)
+    if content is None:
+        return int(isinstance(found, Tensor))
+    return sum(isinstance(value, Tensor) for inner in mappings_in(content) for value in inner.values())
+
+
+def mappings_in(found: Mapping[Any, Any]) -> Iterator[Mapping[Any, Any]]:
+    """It, and all in it, not deeper than `DEPTH`; each once, for one may lie in several others, or in itself."""
     waiting: deque[tuple[object, int]] = deque([(found, 0)])
-    seen: set[int] = set()
-    count = 0
+    seen = {id(found)}
     while waiting:
         value, depth = waiting.popleft()
-        count += isinstance(value, Tensor)
         content = _mapping(value)
-        if content is not None and id(value) not in seen and depth < DEPTH:
-            seen.add(id(value))
-            waiting.extend((inner, depth + 1) for inner in content.values())
-    return count
+        if content is None:
+            continue
+        yield content
+        if depth == DEPTH:
+            continue
+        for inner in content.values():
+            if not isinstance(inner, Tensor) and id(inner) not in seen:
+                seen.add(id(inner))
+                waiting.append((inner, depth + 1))
 
 
 def describe(found: Mapping[Any, Any]) -> str:
     """What a mapping holds, in a few words."""
-    there = [f"{name} ({type(value).__name__})" for name, value in list(found.items())[:SHOWN]]
+    there = [f"{shown(name)} ({type(value).__name__})" for name, value in list(found.items())[:SHOWN]]
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return f"it holds {', '.join(there) or 'nothing'}{more}"
 
@@ -103,8 +116,7 @@ def _content(found: object, name: str) -> Mapping[Any, Any]:
     content = _mapping(found)
     if content is None:
         raise StateDictError(
-            f"{name} holds a {type(found).__name__}, not tensors by name: if you know which is which, load it with "
-            "load_safely of helpers.state_dict.reading, and give them names"
+            f"{name} holds a {type(found).__name__}, not tensors by name: if you know which is which, {LOAD_AND_CHOOSE}"
         )
     return content
 
@@ -120,28 +132,51 @@ def _is_optimizer(content: Mapping[Any, Any]) -> bool:
 
 
 def _at(content: Mapping[Any, Any], name: str, key: str) -> Mapping[Any, Any]:
-    """What lies under a key, or under a path of keys."""
+    """What lies under a key, or under a path of keys; at each step the longest name that is there."""
     if not isinstance(key, str):
         raise StateDictError(f"key is a name, not a {type(key).__name__}")
-    here, parts = content, key.split(".")
-    if _mapping(here.get(key)) is not None:
-        parts = [key]
-    for part in parts:
-        inner = _mapping(here.get(part))
-        if inner is None:
-            raise StateDictError(f"{name} has no tensors under {key!r}; {_listed(nests_in(here)) or describe(here)}")
-        here = inner
+    here, parts, taken = content, key.split("."), 0
+    while taken < len(parts):
+        by_name = _by_name(here, name)
+        ends = [end for end in range(len(parts), taken, -1) if ".".join(parts[taken:end]) in by_name]
+        if not ends:
+            front = "".join(f"{part}." for part in parts[:taken])
+            there = _listed(nests_in(here), front) or describe(here)
+            raise StateDictError(f"{name} has no tensors under {key!r}; {there}")
+        here, taken = by_name[".".join(parts[taken : ends[0]])], ends[0]
     return here
 
 
-def _listed(nests: Mapping[Any, Mapping[Any, Any]]) -> str:
-    """Nests, and how many tensors lie in them."""
-    return few([f"{name!r} ({_counted(content)})" for name, content in nests.items()], SHOWN) if nests else ""
+def _by_name(content: Mapping[Any, Any], name: str) -> dict[str, Mapping[Any, Any]]:
+    """What has something in it, by names as text.
+
+    Raises:
+        StateDictError: a number and a text would be one name.
+    """
+    found: dict[str, Mapping[Any, Any]] = {}
+    for key, value in content.items():
+        inner = _mapping(value) if is_name(key) else None
+        if inner is not None:
+            if str(key) in found:
+                raise StateDictError(f"{name} has {str(key)!r} twice, as a number and as text: {LOAD_AND_CHOOSE}")
+            found[str(key)] = inner
+    return found
+
+
+def _given(key: object, front: str = "") -> str:
+    """A name as key= takes it."""
+    return repr(front + str(key)) if is_name(key) else shown(key)
+
+
+def _listed(nests: Mapping[Any, Mapping[Any, Any]], front: str = "") -> str:
+    """Nests, as key= takes them, and how many tensors lie in them."""
+    first = [f"{_given(key, front)} ({_counted(content)})" for key, content in list(nests.items())[:SHOWN]]
+    return few(first + [""] * (len(nests) - SHOWN), SHOWN) if nests else ""
 
 
 def _counted(content: Mapping[Any, Any]) -> str:
     count = sum(isinstance(value, Tensor) for value in content.values())
-    inner = [str(name) for name in nests_in(content)]
+    inner = [shown(name) for name in nests_in(content)]
     if count or not inner:
         return f"{count} tensor{'' if count == 1 else 's'}"
     return f"in it {few(inner)}"

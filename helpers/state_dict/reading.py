@@ -6,7 +6,8 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import StateDictError
-from ..file_kinds import FOLDER, INDEX, LEGACY, MATLAB_5, MATLAB_73, SAFETENSORS, ZIP, kind_of
+from ..file_kinds import FOLDER, INDEX, LEGACY, MATLAB_5, MATLAB_73, PICKLE, SAFETENSORS, ZIP, kind_of
 from ..matconvnet import MatConvNetError, load_matconvnet
 from ..text import few
-from .arguments import check_path
-from .nests import DEPTH, describe, open_nest
-from .shards import WEIGHTS, index_in, only_file_in, read_index, refuse_what_the_index_does_not_say
-from .stand_ins import blocked_name, is_attack, load_with_stand_ins
+from .arguments import NOT_RUN, check_path, is_name, shown
+from .arrays import STORED
+from .attacks import is_attack
+from .cleaning import cleaned
+from .nests import DEPTH, LOAD_AND_CHOOSE, describe, open_nest
+from .shards import LONGEST, WEIGHTS, index_in, only_file_in, read_index, refuse_what_the_index_does_not_say
+from .stand_ins import PICKLED, blocked_name, load_with_stand_ins
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
@@ -63,8 +67,8 @@ def read_state_dict(
 
     Takes what `torch.save` writes, as a zip file (memory-mapped) or in the legacy format, `.safetensors`, MatConvNet's
     `.mat`, and a folder or an index (`*.index.json`) of several such files; which it is shows in the file, not in its
-    name. A state_dict that is nested is unwrapped; `PREFIXES` that all keys share are stripped. Nothing in the file is
-    executed.
+    name. A state_dict that is nested is unwrapped; `PREFIXES` that all keys share are stripped; arrays of numpy become
+    tensors. Nothing in the file is executed.
 
     As long as what is returned is in use, the file must not be overwritten, not even by saving to it: save under
     another name, and rename.
@@ -74,7 +78,8 @@ def read_state_dict(
         verify: compare the checksums of a zip file, which `torch.load` does not do. It reads all of it. The legacy
             format and safetensors have none.
         prefixes: which to strip.
-        key: under which name the tensors lie; "a.b" is b in a. Without it, one of `NESTS` is taken, or the only one.
+        key: under which name the tensors lie; "a.b" is b in a, and "0" may be a number. Without it, one of `NESTS` is
+            taken, or the only one.
         stand_ins: read a file that also holds objects of other classes: inert stand-ins take their place, and the
             tensors of whole models are found. The notes say what they stand for.
 
@@ -84,6 +89,18 @@ def read_state_dict(
             to do.
     """
     path = check_path(path)
+    _check_prefixes(prefixes)
+    with _os_errors_named(path):
+        return _read(path, verify, prefixes, key, stand_ins)
+
+
+def _check_prefixes(prefixes: object) -> None:
+    several = prefixes if isinstance(prefixes, Collection) and not isinstance(prefixes, str) else [None]
+    if not all(isinstance(prefix, str) and prefix for prefix in several):
+        raise StateDictError(f"prefixes are several texts, of which none is empty, as ('module.',), not {prefixes!r}")
+
+
+def _read(path: Path, verify: bool, prefixes: Collection[str], key: str | None, stand_ins: bool) -> StateDict:
     kind = _readable_kind(path)
     if kind == FOLDER:
         path = index_in(path) or only_file_in(path)
@@ -95,9 +112,9 @@ def read_state_dict(
     if kind == SAFETENSORS:
         return _unwrapped(_read_safetensors(path), path, prefixes, key)
     if not stand_ins:
-        return _unwrapped(load_safely(path, verify=verify), path, prefixes, key)
+        return _unwrapped(load_safely(path, verify=verify, arrays=True), path, prefixes, key)
     try:
-        found, names = load_with_stand_ins(lambda: _torch_load(path, _is_mapped(path, kind, verify)))
+        found, names = load_with_stand_ins(lambda: _torch_load(path, _is_mapped(path, kind, verify), arrays=True))
     except StateDictError:
         raise
     except Exception as error:
@@ -108,24 +125,38 @@ def read_state_dict(
     return result
 
 
-def load_safely(path: str | Path, *, verify: bool = True) -> object:
+def load_safely(path: str | Path, *, verify: bool = True, arrays: bool = False) -> object:
     """What `torch.save` wrote, as it is, on the CPU, without running anything in it; a zip file is memory-mapped.
 
     Args:
         path: the file.
         verify: as in `read_state_dict`.
+        arrays: put tensors where dictionaries and lists hold arrays of numpy, which are refused otherwise.
 
     Raises:
         FileNotFoundError: there is no such file.
         StateDictError: it is damaged, not what `torch.save` writes, or more than tensors, numbers and strings.
     """
     path = check_path(path)
-    kind = _readable_kind(path)
+    with _os_errors_named(path):
+        kind = _readable_kind(path)
     mmap = _is_mapped(path, kind, verify)
     try:
-        return _torch_load(path, mmap)
+        return _torch_load(path, mmap, arrays)
     except Exception as error:  # a damaged pickle fails in any way it likes
         raise StateDictError(f"{path.name} {_why(error)}") from error
+
+
+@contextmanager
+def _os_errors_named(path: Path) -> Iterator[None]:
+    """What the system says of a file becomes the error of this room, but for one that is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        name = Path(error.filename).name if error.filename else path.name
+        raise StateDictError(f"{name[:LONGEST]} cannot be read: {error.strerror or error}") from error
 
 
 def _readable_kind(path: Path) -> str:
@@ -156,7 +187,7 @@ def _read_shards(index: Path, verify: bool) -> Mapping[str, Tensor]:
         kind = _readable_kind(shard)
         if kind not in WEIGHTS:
             raise StateDictError(f"{shard.name} is no file with weights, but {kind_of(shard).what}")
-        found = _read_safetensors(shard) if kind == SAFETENSORS else load_safely(shard, verify=verify)
+        found = _read_safetensors(shard) if kind == SAFETENSORS else load_safely(shard, verify=verify, arrays=True)
         if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
             raise StateDictError(f"{shard.name} holds more than tensors by name, as a shard should")
         refuse_what_the_index_does_not_say(index, shard, listed, list(found))
@@ -209,20 +240,24 @@ def _refuse_other_zips(path: Path, names: set[str]) -> None:
     raise StateDictError(f"{path.name} is a zip file, but not one that torch.save wrote: {what}")
 
 
-def _torch_load(path: Path, mmap: bool) -> object:
-    if path.suffix == ".safetensors":  # by this name torch.load takes a file for what it is not
-        with path.open("rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
-    with warnings.catch_warnings():
+def _torch_load(path: Path, mmap: bool, arrays: bool) -> object:
+    with warnings.catch_warnings(), torch.serialization.safe_globals(STORED if arrays else []):
         warnings.filterwarnings("ignore", "Validating sparse tensor invariants")  # which is what is wanted
         warnings.filterwarnings("ignore", "Detected pickle protocol")  # the error says it
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        if path.suffix != ".safetensors":
+            return cleaned(torch.load(path, map_location="cpu", weights_only=True, mmap=mmap))
+        with path.open("rb") as file:  # by this name torch.load takes a file for what it is not
+            return cleaned(torch.load(file, map_location="cpu", weights_only=True))
 
 
 def _why(error: Exception) -> str:
     name = blocked_name(error)
     if name and is_attack(name):
         return f"asks for {name}, which no weights need: it is an attack, delete it"
+    if name and name.startswith("torch.nn.parameter.Uninitialized"):
+        return f"holds what {NOT_RUN}"
+    if name == PICKLED:
+        return f"is {PICKLE.what}: {PICKLE.way_out}"
     if name:
         return (
             f"holds more than tensors: an object of {name}, and to create it would be to run code. "
@@ -255,7 +290,11 @@ def _unwrapped(found: object, path: Path, prefixes: Collection[str], key: str | 
     others = []
     for name, value in nest.content.items():
         if not isinstance(value, Tensor):
-            others.append(str(name))
+            others.append(shown(name))
+        elif not is_name(name):
+            raise StateDictError(
+                f"{path.name} holds a tensor under {shown(name)}, and names are text: {LOAD_AND_CHOOSE}"
+            )
         elif str(name) in tensors:
             raise StateDictError(f"{path.name} has {name!r} twice, as a number and as text: one would be lost")
         else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from ..errors import StateDictError
 from ..file_kinds import INDEX, LEGACY, SAFETENSORS, ZIP, kind_of
 from ..text import few
 
+LONGEST = 255  # bytes of a file's name
 WEIGHTS = (ZIP, LEGACY, SAFETENSORS)
 
 
@@ -57,8 +59,10 @@ def read_index(path: Path) -> dict[Path, list[str]]:
         raise StateDictError(f"{path.name} is no index of shards, or damaged ({error!r}): fetch it again") from error
     shards: dict[Path, list[str]] = {}
     for key, name in pairs:
-        if name in ("", ".", "..") or "/" in name or "\\" in name:
-            raise StateDictError(f"{path.name} names {name!r}, which is no file in its folder: an attack, or damaged")
+        no_name = name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > LONGEST
+        if no_name or "/" in name or "\\" in name:
+            shown = repr(name[:LONGEST])
+            raise StateDictError(f"{path.name} names {shown}, which is no file in its folder: an attack, or damaged")
         shards.setdefault(path.parent / name, []).append(key)
     missing = [shard.name for shard in shards if not shard.is_file()]
     if missing:

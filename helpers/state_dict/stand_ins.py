@@ -15,21 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .attacks import is_attack
+
 AT_MOST = 1000  # different names in one file
+PICKLED = "torch.storage._load_from_bytes"  # how pickle.dump stores tensors: as files in the file
 BLOCKED = re.compile(r"GLOBAL (?P<name>[\w.]+\w)")
-
-# No weights need to call these, so whoever wrote the file wants something else. Some have an older name in pickles.
-ATTACKS = re.compile(
-    r"(os|posix|nt|sys|io|_io|subprocess|shutil|socket|pty|runpy|importlib|ctypes|multiprocessing|pickle|code|platform|pdb|"
-    r"commands|cPickle|_pickle|thread|_thread|urllib2|httplib|webbrowser|urllib|http|requests|ftplib|smtplib|asyncio|threading|signal|tempfile|torch\.hub|torch\.load|"
-    r"torch\.utils\.cpp_extension|timeit|cProfile|profile|trace)(\..*|$)"
-    r"|(builtins\.|__builtin__\.)?(exec|eval|compile|__import__|open|execfile|input|breakpoint|globals|setattr)"
-)
-
-
-def is_attack(name: str) -> bool:
-    """Whether a file that asks for this name means harm."""
-    return ATTACKS.fullmatch(name) is not None
 
 
 def blocked_name(error: Exception) -> str | None:
@@ -79,7 +69,7 @@ def load_with_stand_ins(load: Callable[[], object]) -> tuple[object, tuple[str, 
                 return load(), tuple(stand_ins)
         except Exception as error:
             name, kind = _wanted(error)
-            if name is None or is_attack(name) or stand_ins.get(name, object).__base__ is kind:
+            if name in (None, PICKLED) or is_attack(name) or stand_ins.get(name, object).__base__ is kind:
                 raise
             stand_ins[name] = type(name, (kind,), {})
     raise ValueError(f"the file asks for more than {AT_MOST} different names")
@@ -114,14 +104,20 @@ def _tensors_of_model(found: object, prefix: str) -> Iterator[tuple[str, Tensor]
     waiting = [(found, prefix)]
     seen: set[int] = set()
     while waiting:
-        module, front = waiting.pop(0)
+        module, front = waiting.pop()
         if not isinstance(module, StandIn) or id(module) in seen:
             continue
         seen.add(id(module))
-        state = module.state
-        absent = state.get("_non_persistent_buffers_set") or set()
+        absent = module.state.get("_non_persistent_buffers_set")
         for group in ("_parameters", "_buffers"):
-            for name, tensor in (state.get(group) or {}).items():
-                if isinstance(tensor, Tensor) and name not in absent:
+            for name, tensor in _by_name(module, group):
+                if isinstance(tensor, Tensor) and not (isinstance(absent, set) and name in absent):
                     yield f"{front}{name}", tensor.detach()
-        waiting[:0] = [(child, f"{front}{name}.") for name, child in (state.get("_modules") or {}).items()]
+        children = [(child, f"{front}{name}.") for name, child in _by_name(module, "_modules")]
+        waiting.extend(reversed(children))
+
+
+def _by_name(module: StandIn, group: str) -> list[tuple[str, Any]]:
+    """What a pickled module has of a kind; the file may say anything."""
+    found = module.state.get(group)
+    return [(name, value) for name, value in found.items() if type(name) is str] if isinstance(found, dict) else []

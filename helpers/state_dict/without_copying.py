@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import StateDictError
+from ..probing import first_line
+from ..random_states import random_states_kept
 from .arguments import check_path
 from .converting import add_tied_names
 from .kinds import is_scaled, why_no_plain_numbers
@@ -29,6 +32,9 @@ def load_without_copying(
     The parameters get the dtype that they have in the file. Tensors that are plain attributes of a module, neither
     parameters nor buffers, stay on `meta`.
 
+    `build` is yours: what it raises, but for what `meta` is to blame for, comes through as it is. The
+    default dtype and the random states are afterwards what they were.
+
     The model is built here, so no optimizer can hold the parameters that are replaced: make it from what is returned.
 
     Args:
@@ -46,11 +52,7 @@ def load_without_copying(
     path = check_path(path)
     if isinstance(build, nn.Module) or not callable(build):
         raise StateDictError(f"build is a function that makes the model, not a {type(build).__name__}")
-    try:
-        with torch.device("meta"):
-            model = build()
-    except (NotImplementedError, RuntimeError) as error:
-        raise StateDictError("this model computes with tensors while it is built: build it on the CPU") from error
+    model = _on_meta(build)
     if not isinstance(model, nn.Module):
         raise StateDictError(f"build made a {type(model).__name__}, not a model")
     homeless = sorted(_not_in_checkpoints(model))
@@ -69,11 +71,34 @@ def load_without_copying(
         tensors._metadata = state_dict._metadata  # type: ignore[attr-defined]
     try:
         model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise StateDictError(f"{path.name} does not fit: {error}") from error
+    except Exception as error:  # modules may load in any way they like
+        said = str(error) if isinstance(error, RuntimeError) else first_line(error)
+        raise StateDictError(f"{path.name} does not fit: {said}") from error
     for names in tied:
         _tie(model, names)
     return model
+
+
+def _on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with _globals_kept(), torch.device("meta"):
+            return build()
+    except (NotImplementedError, RuntimeError) as error:
+        raise StateDictError(
+            f"the model cannot be built on meta ({first_line(error)}): it computes with tensors while it is built, or "
+            "build() fails on the CPU, too; build it there, and load it with load_matching"
+        ) from error
+
+
+@contextmanager
+def _globals_kept() -> Iterator[None]:
+    """Afterwards torch's default dtype and all random states are what they were."""
+    dtype = torch.get_default_dtype()
+    with random_states_kept():
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def _refuse_what_is_no_weight(model: nn.Module, state_dict: StateDict, name: str) -> None:
@@ -110,5 +135,5 @@ def _tie(model: nn.Module, names: list[str]) -> None:
 
 
 def _refuse_other_values(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    if not torch.equal(tensor, other):
+    if tensor.dtype != other.dtype or not torch.equal(tensor, other):
         raise StateDictError(f"the model shares one tensor between {name!r} and {other_name!r}, the checkpoint has two")

@@ -173,6 +173,7 @@ def _prefix(situation: Situation) -> None:
         consume = "consume_prefix_in_state_dict_if_present"
         line = f"import copy\nfrom torch.nn.modules.utils import {consume}\n\nstate_dict = copy.copy(state_dict)\n"
         line += f"{consume}(state_dict, {prefix!r})"
+    situation.extras = {key.removeprefix(prefix): value for key, value in situation.extras.items()}
     situation.apply(cause, line, {key.removeprefix(prefix): tensor for key, tensor in kept.items()})
     situation.versions = versions
 

@@ -442,3 +442,33 @@ def a_model_that_asks_for_its_version() -> Situation:
 def the_version_was_lost() -> Situation:
     given = tensors(mnasnet0_5(num_classes=4))
     return Situation(mnasnet0_5(num_classes=4), given, says=["version"], holds=None, never=["^it loads"])
+
+
+class Counting(nn.Linear):
+    """Keeps beside its tensors how often it ran."""
+
+    runs = 0
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"runs": self.runs}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        if self.runs == 0:
+            self.register_buffer("ran", torch.tensor(float(state["runs"])))
+
+
+@situation()
+def what_lies_beside_the_tensors_goes_along() -> Situation:
+    build = lambda: nn.Sequential(nn.Linear(3, 5), Counting(5, 4))
+    checkpoint, wrapped = build(), nn.Module()
+    checkpoint[1].runs = 7
+    wrapped.module = checkpoint
+    holds = tensors(checkpoint) | {"1.ran": torch.tensor(7.0)}
+    return Situation(build(), dict(wrapped.state_dict()), says=["'module.'"], holds=holds)
+
+
+@situation()
+def what_lies_beside_the_tensors_was_lost() -> Situation:
+    build = lambda: nn.Sequential(nn.Linear(3, 5), Counting(5, 4))
+    given = tensors(build())
+    return Situation(build(), given, says=["1._extra_state.*stays"], holds=given, never=["holds more"])

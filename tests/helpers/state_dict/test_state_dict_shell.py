@@ -91,6 +91,76 @@ def test_models_that_cannot_be_built_are_named(name, message) -> None:
         build(name)
 
 
+FACTORIES = """
+import sys
+import torch
+from torch import nn
+
+class Stop(BaseException):
+    pass
+
+class Careless(nn.Linear):
+    def _load_from_state_dict(self, *_arguments):
+        sys.exit(0)
+
+def leave(): sys.exit(0)
+def leave_in_words(): sys.exit("goodbye")
+def interrupt(): raise KeyboardInterrupt
+def stop(): raise Stop("two\\nlines")
+def needs(number): return nn.Linear(number, 3)
+def nothing(): pass
+def careless(): return Careless(2, 3)
+def path(): sys.path.clear(); return nn.Linear(2, 3)
+number = 3
+def loud():
+    print("building")
+    return nn.Linear(2, 3)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> str:
+    """A checkpoint, beside which lies a module of factories."""
+    (tmp_path / "factories.py").write_text(FACTORIES)
+    (tmp_path / "leaves.py").write_text("raise SystemExit(0)")
+    torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "a.pth")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield str(tmp_path / "a.pth")
+    sys.modules.pop("factories", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("factories:leave", "factories:leave cannot be built without arguments: SystemExit: 0"),
+        ("factories:leave_in_words", "cannot be built without arguments: SystemExit: goodbye"),
+        ("factories:interrupt", "cannot be built without arguments: KeyboardInterrupt"),
+        ("factories:stop", "cannot be built without arguments: Stop: two"),
+        ("factories:needs", "cannot be built without arguments: TypeError"),
+        ("factories:nothing", "factories:nothing makes a NoneType, not a model"),
+        ("factories:number", "cannot be built without arguments: TypeError: 'int' object is not callable"),
+        ("factories:careless", "factories:careless stops with SystemExit: 0"),
+        ("leaves:build", "leaves:build cannot be imported: SystemExit: 0"),
+        (":build", ":build cannot be imported: ValueError"),
+        ("factories:", "factories: cannot be imported: AttributeError"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_whatever_a_factory_does_there_is_one_line_and_status_1(shell, own, name, said, options) -> None:
+    status, printed, errors = shell(own, name, *options)
+    assert (status, printed) == (1, "")
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_what_a_factory_prints_is_no_part_of_the_report(shell, own) -> None:
+    status, printed, errors = shell(own, "factories:loud", "--json")
+    assert (status, errors) == (0, "building\n")
+    assert json.loads(printed)["coverage"] == 1
+    assert shell(own, "factories:path")[0] == 0
+
+
 def test_what_cannot_be_read_gives_status_1(shell, tmp_path) -> None:
     (tmp_path / "a.pth").write_bytes(b"")
     said = "a.pth is an empty file: the download or the copy went wrong, fetch it again\n"
