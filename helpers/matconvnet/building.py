@@ -1,73 +1,136 @@
 """From the layers of a MatConvNet network to PyTorch modules that compute the same.
 
 Sources: the MatConvNet manual (https://arxiv.org/abs/1412.4564, chapter 4) and, where it is silent, its
-functions `vl_simplenn`, `vl_nnconv`, `vl_nnpool`, `vl_nnnormalize` and `vl_nnbnorm`.
+functions `vl_simplenn`, `vl_nnconv`, `vl_nnconvt`, `vl_nnpool`, `vl_nnnormalize` and `vl_nnbnorm`, and its `+dagnn`.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..errors import MatConvNetError
 from .fields import checked_options
+from .graph import INPUT, in_order, needed_for
 from .layer import Layer
+from .modules import (
+    AvgPool2d,
+    Called,
+    Concat,
+    ConcatMap,
+    Crop,
+    FromPixels,
+    MirroredLocalResponseNorm,
+    Scale,
+    SubPixels,
+    Sum,
+    Trim,
+)
 
-LOSS_TYPES = ("loss", "softmaxloss")
+JOINS = frozenset({"concat", "sum", "scale", "crop"})  # which take several variables
 
-
-class AvgPool2d(nn.Module):
-    """Average pooling whose unequal padding, (left, right, top, bottom), is left out of every average."""
-
-    def __init__(self, kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, ...]) -> None:
-        super().__init__()
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, h, w)."""
-        inside = F.pad(torch.ones_like(x[:1, :1]), self.padding)
-        total = F.avg_pool2d(F.pad(x, self.padding), self.kernel_size, self.stride)
-        return total / F.avg_pool2d(inside, self.kernel_size, self.stride)
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+Builder = Callable[[Layer], Any]
 
 
-class MirroredLocalResponseNorm(nn.LocalResponseNorm):
-    """For even sizes: MatConvNet looks one channel further up, PyTorch one channel further down."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
-        return super().forward(x.flip(1)).flip(1)
-
-
-def build_module(layers: list[Layer]) -> fx.GraphModule:
+def build_module(
+    layers: list[Layer],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    own: Mapping[str, Builder],
+) -> fx.GraphModule:
     """See `Network.to_module`."""
-    unknown = [f"{layer.name!r} (type {layer.type!r})" for layer in layers if layer.type not in BUILDERS]
-    if unknown:
-        raise MatConvNetError(
-            f"cannot build {', '.join(unknown)}; known types are {', '.join(sorted(BUILDERS))}. "
-            "The weights can still be read: network[name].params"
-        )
+    layers = needed_for(tuple(outputs), in_order(layers))
+    _refuse_unknown(layers, own)
+    root, graph = nn.Module(), fx.Graph()
+    nodes: dict[str, fx.Node] = {}
+    channels: dict[str, int | None] = {}
+    for variable in inputs:
+        if any(variable in layer.inputs for layer in layers):
+            nodes[variable], channels[variable] = graph.placeholder(_argument(variable)), None
     for layer in layers:
-        if layer.params and layer.type not in ("conv", "bnorm"):
-            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) has weights, and nothing is known of their use")
-    layers = [replace(layer, options=checked_options(layer)) for layer in layers]
-    root, graph, channels = nn.Module(), fx.Graph(), None
-    node = graph.placeholder("x")
-    for layer in layers:
-        modules, channels = BUILDERS[layer.type](layer, channels)
+        arrive = [channels[variable] for variable in layer.inputs]
+        arguments: tuple[fx.Node, ...] = tuple(nodes[variable] for variable in layer.inputs)
+        if layer.type in own:
+            modules, leave = {"": _as_module(own[layer.type](layer), layer)}, None
+        else:
+            layer = replace(layer, options=checked_options(layer))
+            modules, leave = BUILDERS[layer.type](layer, arrive)
         for suffix, module in modules.items():
             root.add_module(layer.name + suffix, module)
-            node = graph.call_module(layer.name + suffix, (node,))
-    graph.output(node)
-    graph.on_generate_code(lambda _: _as_written_by_hand)
+            arguments = (graph.call_module(layer.name + suffix, arguments),)
+        nodes[layer.outputs[0]], channels[layer.outputs[0]] = arguments[0], leave
+    _share(root, layers)
+    graph.output(nodes[outputs[0]] if len(outputs) == 1 else {name: nodes[name] for name in outputs})
+    if _is_chain(layers, inputs):
+        graph.on_generate_code(lambda _: _as_written_by_hand)
     return fx.GraphModule(root, graph, "Network").eval()
+
+
+def _refuse_unknown(layers: list[Layer], own: Mapping[str, Builder]) -> None:
+    unknown = [layer for layer in layers if layer.type not in BUILDERS and layer.type not in own]
+    if unknown:
+        named = ", ".join(f"{layer.name!r} (type {layer.type!r})" for layer in unknown)
+        kind = unknown[0].type
+        raise MatConvNetError(
+            f"cannot build {named}; known types are {', '.join(sorted(BUILDERS))}. The weights can still be read: "
+            f"network[name].params; or give a function that builds it, to_module(builders={{{kind!r}: function}})"
+        )
+    for layer in layers:
+        if layer.params and layer.type not in WITH_WEIGHTS and layer.type not in own:
+            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) has weights, and nothing is known of their use")
+        if len(layer.outputs) != 1 and layer.type not in own:
+            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) gives {len(layer.outputs)} variables, not one")
+        several = len(layer.inputs) > 1 and layer.type not in JOINS
+        if (several or not layer.inputs) and layer.type not in own:
+            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) takes {len(layer.inputs)} variables, not one")
+
+
+def _as_module(built: Any, layer: Layer) -> nn.Module:
+    if isinstance(built, nn.Module):
+        return built
+    if callable(built):
+        return Called(built)
+    raise MatConvNetError(
+        f"the builder of {layer.type!r} gave a {type(built).__name__} for layer {layer.name!r}, neither a module nor a "
+        "function"
+    )
+
+
+def _share(root: nn.Module, layers: list[Layer]) -> None:
+    """One parameter for all layers that share it in the file."""
+    first: dict[str, nn.Parameter] = {}
+    for layer in layers:
+        module = root._modules.get(layer.name)
+        for key, name in layer.names.items():
+            parameter = None if module is None else module._parameters.get(key)
+            if module is not None and parameter is not None:
+                known = first.setdefault(name, parameter)
+                if known.shape == parameter.shape:
+                    module._parameters[key] = known
+
+
+def _is_chain(layers: list[Layer], inputs: Sequence[str]) -> bool:
+    before = [INPUT]
+    if list(inputs) != before:
+        return False
+    for layer in layers:
+        if list(layer.inputs) != before:
+            return False
+        before = list(layer.outputs)
+    return True
+
+
+def _argument(variable: str) -> str:
+    """A variable's name as that of an argument in Python."""
+    name = re.sub(r"\W", "_", variable, flags=re.ASCII)
+    name = name if name[:1].isalpha() or name[:1] == "_" else f"v{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
 def _as_written_by_hand(body: list[str]) -> list[str]:
@@ -77,18 +140,16 @@ def _as_written_by_hand(body: list[str]) -> list[str]:
     return ["\n".join(re.sub(r"^return \w+", "return x", line) for line in called)]
 
 
-# Each builder takes a layer and the number of channels that reach it (None at the input) and returns the modules
-# that follow one another, by the suffix of their name, and the number of channels that leave.
+# Each builder takes a layer and the numbers of channels of what it takes (None where they are not known, as at the
+# input), and returns the modules that follow one another, by the suffix of their name, and the channels that leave.
 Built = tuple[dict[str, nn.Module], int | None]
+Channels = list[int | None]
 
 
-def _conv(layer: Layer, channels: int | None) -> Built:
-    weight, bias = layer.params.get("weight"), layer.params.get("bias")
-    if weight is None or weight.ndim != 4:
-        found = "none" if weight is None else tuple(weight.shape)
-        raise MatConvNetError(f"layer {layer.name!r}: expected a weight (out, in, H, W), found {found}")
+def _conv(layer: Layer, arrive: Channels) -> Built:
+    weight, bias = _kernels(layer), layer.params.get("bias")
     out_channels, group_channels, height, width = weight.shape
-    in_channels = group_channels if channels is None else channels
+    in_channels = arrive[0] or group_channels
     if in_channels % group_channels or out_channels % (in_channels // group_channels):
         raise MatConvNetError(
             f"layer {layer.name!r}: {in_channels} channels arrive, but its weight {tuple(weight.shape)} reads "
@@ -110,44 +171,122 @@ def _conv(layer: Layer, channels: int | None) -> Built:
     return ({"_pad": nn.ZeroPad2d(before)} if before else {}) | {"": conv}, out_channels
 
 
-def _relu(layer: Layer, channels: int | None) -> Built:
+def _convt(layer: Layer, arrive: Channels) -> Built:
+    weight, bias = _kernels(layer), layer.params.get("bias")
+    in_channels, group_channels, height, width = weight.shape
+    groups = layer.options.get("groups", 1)
+    if arrive[0] not in (None, in_channels) or in_channels % groups:
+        raise MatConvNetError(
+            f"layer {layer.name!r}: {arrive[0] or in_channels} channels arrive, but its weight {tuple(weight.shape)} "
+            f"takes {in_channels} in {groups} groups; the layer before it does not belong here"
+        )
+    top, bottom, left, right = layer.options["crop"]
+    alike = top == bottom and left == right
+    conv = nn.ConvTranspose2d(
+        in_channels,
+        group_channels * groups,
+        (height, width),
+        stride=layer.options["upsample"],
+        padding=(top, left) if alike else 0,
+        groups=groups,
+        bias=bias is not None,
+        device="meta",
+    )
+    _own(conv, layer.params)
+    return {"": conv} | ({} if alike else {"_crop": Trim(top, bottom, left, right)}), group_channels * groups
+
+
+def _kernels(layer: Layer) -> Tensor:
+    weight = layer.params.get("weight")
+    if weight is None or weight.ndim != 4:
+        found = "none" if weight is None else tuple(weight.shape)
+        raise MatConvNetError(f"layer {layer.name!r}: expected a weight (out, in, H, W), found {found}")
+    return weight
+
+
+def _relu(layer: Layer, arrive: Channels) -> Built:
     leak = layer.options.get("leak", 0)
-    return {"": nn.LeakyReLU(leak) if leak else nn.ReLU()}, channels
+    return {"": nn.LeakyReLU(leak) if leak else nn.ReLU()}, arrive[0]
 
 
-def _pool(layer: Layer, channels: int | None) -> Built:
+def _pool(layer: Layer, arrive: Channels) -> Built:
     size, stride, method = layer.options["pool"], layer.options["stride"], layer.options.get("method", "max")
     before, padding = _padding(layer.options["pad"], most=(size[0] // 2, size[1] // 2))
     if method == "max":
         pad = {"_pad": nn.ConstantPad2d(before, -torch.inf)} if before else {}
-        return pad | {"": nn.MaxPool2d(size, stride, padding)}, channels
+        return pad | {"": nn.MaxPool2d(size, stride, padding)}, arrive[0]
     if method == "avg":
-        return {
-            "": AvgPool2d(size, stride, before)
-            if before
-            else nn.AvgPool2d(size, stride, padding, count_include_pad=False)
-        }, channels
+        pool = nn.AvgPool2d(size, stride, padding, count_include_pad=False)
+        return {"": AvgPool2d(size, stride, before) if before else pool}, arrive[0]
     raise MatConvNetError(f"layer {layer.name!r}: cannot build pooling method {method!r}, only 'max' and 'avg'")
 
 
-def _lrn(layer: Layer, channels: int | None) -> Built:
+def _lrn(layer: Layer, arrive: Channels) -> Built:
     size, kappa, alpha, beta = layer.options["param"]
     kind = nn.LocalResponseNorm if size % 2 else MirroredLocalResponseNorm
-    return {"": kind(int(size), alpha=alpha * size, beta=beta, k=kappa)}, channels
+    return {"": kind(int(size), alpha=alpha * size, beta=beta, k=kappa)}, arrive[0]
 
 
-def _bnorm(layer: Layer, channels: int | None) -> Built:
+def _bnorm(layer: Layer, arrive: Channels) -> Built:
     features = len(layer.params["weight"])
-    if channels not in (None, features):
-        raise MatConvNetError(f"layer {layer.name!r}: {channels} channels arrive, but it normalises {features}")
+    if arrive[0] not in (None, features):
+        raise MatConvNetError(f"layer {layer.name!r}: {arrive[0]} channels arrive, but it normalises {features}")
     # without moments in the file MatConvNet uses those of the batch, at test time too
     norm = nn.BatchNorm2d(features, eps=layer.options["epsilon"], track_running_stats="running_var" in layer.params)
     _own(norm, layer.params)
     return {"": norm}, features
 
 
-def _dropout(layer: Layer, channels: int | None) -> Built:
-    return {"": nn.Dropout(layer.options.get("rate", 0.5))}, channels
+def _dropout(layer: Layer, arrive: Channels) -> Built:
+    return {"": nn.Dropout(layer.options.get("rate", 0.5))}, arrive[0]
+
+
+def _sum(layer: Layer, arrive: Channels) -> Built:
+    known = {channels for channels in arrive if channels is not None}
+    if len(known) > 1:
+        raise MatConvNetError(
+            f"layer {layer.name!r} adds {', '.join(layer.inputs)}, which have {sorted(known)} channels"
+        )
+    return {"": Sum()}, known.pop() if known else None
+
+
+def _concat(layer: Layer, arrive: Channels) -> Built:
+    dim = DIMENSIONS[layer.options["dim"]]
+    if dim != 1:
+        return {"": Concat(dim)}, arrive[0]
+    total = None if None in arrive else sum(channels or 0 for channels in arrive)
+    return {"": ConcatMap() if layer.options.get("is_map") else Concat(dim)}, total
+
+
+def _scale(layer: Layer, arrive: Channels) -> Built:
+    weight, bias = layer.params.get("weight"), layer.params.get("bias")
+    factors = len(layer.inputs) - 1 + (weight is not None) + (bias is not None)
+    if factors not in (1, 2):
+        raise MatConvNetError(
+            f"layer {layer.name!r} (scale) has {len(layer.inputs)} inputs and {len(layer.params)} parameters: expected "
+            "factors and perhaps summands in one or the other"
+        )
+    return {"": Scale(weight, bias)}, arrive[0]
+
+
+def _crop(layer: Layer, arrive: Channels) -> Built:
+    if len(layer.inputs) != 2:
+        raise MatConvNetError(f"layer {layer.name!r} (crop) takes {len(layer.inputs)} variables, not two")
+    return {"": Crop(layer.options["offset"])}, arrive[0]
+
+
+def _sub_pixels(layer: Layer, arrive: Channels) -> Built:
+    scale, channels = layer.options.get("scale", 2), arrive[0]
+    up, down = round(scale), round(1 / scale)
+    if scale >= 1 and up == scale:
+        if channels is not None and channels % up**2:
+            raise MatConvNetError(f"layer {layer.name!r} (SubP) makes {up} x {up} pixels of {channels} channels")
+        return {"": SubPixels(up)}, None if channels is None else channels // up**2
+    if scale < 1 and abs(1 / scale - down) < 1e-6:
+        return {"": FromPixels(down)}, None if channels is None else channels * down**2
+    raise MatConvNetError(
+        f"layer {layer.name!r} (SubP) has the scale {scale}, neither a whole number nor one part of one"
+    )
 
 
 def _own(module: nn.Module, params: dict[str, Tensor]) -> None:
@@ -170,14 +309,24 @@ def _padding(
     return (left, right, top, bottom), (0, 0)
 
 
-BUILDERS: dict[str, Callable[[Layer, int | None], Built]] = {
+DIMENSIONS = {1: 2, 2: 3, 3: 1, 4: 0}  # MATLAB's H, W, C, N -> PyTorch's
+WITH_WEIGHTS = frozenset({"conv", "convt", "bnorm", "scale", "mulconst"})
+BUILDERS: dict[str, Callable[[Layer, Channels], Built]] = {
+    "SubP": _sub_pixels,
     "bnorm": _bnorm,
+    "concat": _concat,
     "conv": _conv,
+    "convt": _convt,
+    "crop": _crop,
     "dropout": _dropout,
     "lrn": _lrn,
+    "mulconst": _scale,
     "normalize": _lrn,  # lrn's name before beta 8
     "pool": _pool,
     "relu": _relu,
-    "sigmoid": lambda layer, channels: ({"": nn.Sigmoid()}, channels),
-    "softmax": lambda layer, channels: ({"": nn.Softmax(dim=1)}, channels),
-} | {loss: lambda layer, channels: ({}, channels) for loss in LOSS_TYPES}
+    "scale": _scale,
+    "sigmoid": lambda layer, arrive: ({"": nn.Sigmoid()}, arrive[0]),
+    "softmax": lambda layer, arrive: ({"": nn.Softmax(dim=1)}, arrive[0]),
+    "sum": _sum,
+}
+KNOWN = frozenset(BUILDERS)

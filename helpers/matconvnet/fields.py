@@ -23,16 +23,34 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the fil
     "conv": {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)},
     "convt": {"upsample": (1, 1), "crop": (0, 0, 0, 0)},
     "pool": {"stride": (1, 1), "pad": (0, 0, 0, 0)},
+    "concat": {"dim": 3},
+    "crop": {"offset": (0, 0)},
+    "SubP": {},
     "bnorm": {"epsilon": 1e-4},  # what vl_nnbnorm adds; it cancels out where the file has moments
     "lrn": {"param": (5, 1, 0.0001 / 5, 0.75)},
     "normalize": {"param": (5, 1, 0.0001 / 5, 0.75)},
 }
 CHECKED = {*DEFAULTS, "relu", "dropout"}  # whose options are known
-LENGTHS = {"stride": 2, "dilate": 2, "upsample": 2, "pool": 2, "pad": 4, "crop": 4}
+LENGTHS = {"stride": 2, "dilate": 2, "upsample": 2, "pool": 2, "offset": 2, "pad": 4, "crop": 4}
 MOST = 65_535  # no window, step or border is larger, and PyTorch does not take any number
-COUNTS = {"epsilon": 1, "leak": 1, "rate": 1, "param": 4}  # options -> how many numbers they are
+COUNTS = {
+    "epsilon": 1,
+    "leak": 1,
+    "rate": 1,
+    "param": 4,
+    "dim": 1,
+    "groups": 1,
+    "scale": 1,
+}  # options -> how many numbers they are
 LARGEST = np.finfo(np.float32).max
-RANGES = {"epsilon": (0, MOST), "rate": (0, 1), "param": (1, MOST)}  # of their first number
+RANGES = {
+    "epsilon": (0, MOST),
+    "rate": (0, 1),
+    "param": (1, MOST),
+    "dim": (1, 4),
+    "groups": (1, MOST),
+    "scale": (1 / MOST, MOST),
+}  # of their first number
 NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # nor what only matters in MATLAB
     "precious",
     "momentum",
@@ -49,19 +67,39 @@ def read_layer(fields: Any, number: int) -> Layer:
     kind, name = fields["type"], fields.get("name")
     name = name if isinstance(name, str) else ""
     label = f"layer {number} ({name or 'without a name'}, {kind})"
+    options = options_of(kind, fields, label)
+    return Layer(name, kind, layer_params(kind, _arrays(fields), options, label), options)
+
+
+def options_of(kind: str, fields: dict[str, Any], label: str) -> dict[str, Any]:
+    """The options among a layer's fields, those left out as MatConvNet assumes them.
+
+    Raises:
+        MatConvNetError: one that is known is no such thing, or out of range.
+    """
     options = dict(DEFAULTS.get(kind, {}))
     for key, value in fields.items():
         if key not in NOT_OPTIONS and not is_empty(value):
             options[key] = _option(key, value, label) if kind in CHECKED else _plain_option(value)
+        elif key == "class":  # a loss has it, if only an empty one
+            options[key] = None
     _check_window(kind, options, label)
-    arrays = _arrays(fields)
+    return options
+
+
+def layer_params(kind: str, arrays: list[Any], options: dict[str, Any], label: str) -> dict[str, Tensor]:
+    """The parameters of a layer by what they are.
+
+    Raises:
+        MatConvNetError: they are not what a layer of this type has.
+    """
     if kind in ("conv", "convt"):
-        params = _conv_params(_checked(arrays, label), kind, label)
-    elif kind == "bnorm":
-        params = _bnorm_params(_checked(arrays, label), options["epsilon"], label)
-    else:
-        params = {f"weights_{i}": _tensor(array) for i, array in enumerate(arrays, start=1) if _is_numeric(array)}
-    return Layer(name, kind, params, options)
+        return _conv_params(_checked(arrays, label), kind, label)
+    if kind == "bnorm":
+        return _bnorm_params(_checked(arrays, label), options["epsilon"], label)
+    if kind in ("scale", "mulconst"):
+        return _factors(_checked(arrays, label), kind, label)
+    return {f"weights_{i}": _tensor(array) for i, array in enumerate(arrays, start=1) if _is_numeric(array)}
 
 
 def checked_options(layer: Layer) -> dict[str, Any]:
@@ -180,6 +218,21 @@ def _bnorm_params(arrays: list[NDArray], epsilon: float, label: str) -> dict[str
     return params
 
 
+def _factors(arrays: list[NDArray], kind: str, label: str) -> dict[str, Tensor]:
+    """Factors, and perhaps what is added: one number, one for each channel, or one for each place of the image."""
+    most = 2 if kind == "scale" else 1
+    if len(arrays) > most or any(array.ndim > 3 for array in arrays):
+        raise MatConvNetError(f"{label}: expected {most} arrays (H, W, C) at most, found {_shapes(arrays)}")
+    keys = ("weight", "bias")
+    return {key: _image(array) for key, array in zip(keys, arrays, strict=False)}
+
+
+def _image(array: NDArray) -> Tensor:
+    """(H, W), (H, W, C) -> (1, C, H, W), which PyTorch spreads as MATLAB does."""
+    array = array.reshape(array.shape + (1,) * (3 - array.ndim))
+    return _tensor(array.transpose(2, 0, 1)[None])
+
+
 def _vector(array: NDArray, length: int | None, label: str) -> Tensor:
     """(1, C), (C, 1), (C,) -> (C,)."""
     if array.size != max(array.shape) or length not in (None, array.size):
@@ -222,7 +275,7 @@ def _option(key: str, value: Any, label: str) -> Any:
 
 
 def _lengths(key: str, value: Any, label: str) -> tuple[int, ...]:
-    least = 0 if key in ("pad", "crop") else 1
+    least = 0 if key in ("pad", "crop", "offset") else 1
     what = f"expected 1 or {LENGTHS[key]} whole numbers, {least} at least and {MOST:,} at most"
     if not _is_numeric(value) and not (isinstance(value, np.ndarray) and value.dtype.kind == "b"):
         raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, {what}")

@@ -20,9 +20,15 @@ class Layer:
             the arrays as they stand in the file, as `weights_1`, `weights_2`, ...
         options: for instance `stride` (vertical, horizontal), `pad` (top, bottom, left, right), `dilate`,
             `pool` (height, width), `method`, `leak`, `rate`, `param`, `epsilon`.
+        inputs: names of the variables that a layer of a DagNN takes; () in a SimpleNN, a chain.
+        outputs: of those that it gives.
+        names: of a DagNN: keys of `params` -> what the file calls them, which several layers may share.
     """
 
     name: str
     type: str
     params: dict[str, Tensor] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -15,25 +15,47 @@ from torch import Tensor, fx, nn
 
 from ..errors import MatConvNetError
 from ..text import html_table, text_table
-from .building import build_module
+from .building import KNOWN, Builder, build_module
+from .graph import chained, ends, without_losses
 from .layer import Layer
 from .matching import match_parameters
 
 
 @dataclass(frozen=True)
 class Network:
-    """A MatConvNet SimpleNN network.
+    """A MatConvNet network: a SimpleNN, which is a chain, or a DagNN, a graph.
 
     Attributes:
-        layers: in the order in which they run.
+        layers: in the order in which they run; those of a DagNN know the variables that they take and give.
         classes: class names, first output first; empty if the file has none.
         normalization: the file's preprocessing, for instance `averageImage` (array) and `imageSize` (tuple);
             empty if the file has none.
+        meta: all that the file has under `meta`, as it stands there.
     """
 
     layers: list[Layer]
     classes: list[str] = field(default_factory=list)
     normalization: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_dag(self) -> bool:
+        """Whether it is a DagNN, whose layers name the variables that they take and give."""
+        return any(layer.outputs for layer in self.layers)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The variables that no layer gives, without those that only losses take; ("x",) for a chain."""
+        return ends(self._graph())[0]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The variables that no layer takes but losses."""
+        return ends(self._graph())[1]
+
+    def _graph(self, known: frozenset[str] = KNOWN) -> list[Layer]:
+        """The layers with variables, without losses."""
+        return without_losses(self.layers, known) if self.is_dag else chained(self.layers, known)
 
     def __getitem__(self, name: str) -> Layer:
         """The layer called `name`; KeyError with the names there are if it is missing."""
@@ -43,8 +65,17 @@ class Network:
         raise KeyError(f"no layer {name!r}; the layers are {', '.join(layer.name for layer in self.layers)}")
 
     def state_dict(self) -> OrderedDict[str, Tensor]:
-        """Every tensor under `<layer>.<parameter>`: the keys of `to_module()`, but for `num_batches_tracked`."""
-        return OrderedDict((f"{layer.name}.{key}", t) for layer in self.layers for key, t in layer.params.items())
+        """Every tensor by name.
+
+        Of a SimpleNN under `<layer>.<parameter>`: the keys of `to_module()`, but for `num_batches_tracked`. Of a DagNN
+        under the names of the file's parameters, those that layers share once; moments of a norm `m` become
+        `m.running_mean` and `m.running_var`.
+        """
+        found: OrderedDict[str, Tensor] = OrderedDict()
+        for layer in self.layers:
+            for key, tensor in layer.params.items():
+                found.setdefault(layer.names.get(key, f"{layer.name}.{key}"), tensor)
+        return found
 
     def state_dict_for(self, model: nn.Module, leave_out: Collection[str] = ()) -> OrderedDict[str, Tensor]:
         """The same weights under the names of `model`, ready for `model.load_state_dict(...)`.
@@ -64,17 +95,37 @@ class Network:
         """
         return match_parameters(self.layers, model, leave_out)
 
-    def to_module(self) -> fx.GraphModule:
+    def to_module(
+        self, outputs: Sequence[str] | None = None, *, builders: Mapping[str, Builder] | None = None
+    ) -> fx.GraphModule:
         """A PyTorch module that computes what the network computes at test time; its `.code` can be read.
 
         It takes (N, C, H, W) images from `preprocess` and returns (N, classes, h, w), 1x1 for an image of the
         size the network was made for: `.flatten(1)` gives logits, or probabilities if the network ends in a
         softmax. It is in eval mode and owns its weights. Loss layers are left out.
 
+        That of a DagNN takes its `inputs` as keyword arguments by the names of the variables (what Python does not
+        take as a name, such as a dot, becomes `_`), or by position, and returns a tensor, or a dictionary by the names
+        of the variables if there are several outputs. Parameters that layers share are shared.
+
+        Args:
+            outputs: names of variables; only the layers are built that those come from. All `outputs` without it.
+            builders: type of a layer -> a function that takes the `Layer` and returns a module, or another function,
+                which is called with the tensors that the layer takes.
+
         Raises:
-            MatConvNetError: a layer is of a type that cannot be built, or its shapes do not follow on.
+            MatConvNetError: a layer is of a type that cannot be built, its shapes do not follow on, or there is no
+                such output.
         """
-        return build_module(self.layers)
+        own = {} if builders is None else dict(builders)
+        graph = self._graph(KNOWN.union(own))
+        if outputs is not None and self.is_dag:  # who asks for a loss gets it
+            graph = self.layers
+        inputs, last = ends(graph)
+        wanted = last if outputs is None else _checked_outputs(outputs, graph)
+        if not wanted:
+            raise MatConvNetError("no layer gives anything: there is nothing to build")
+        return build_module(graph, inputs, wanted, own)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Images as people have them -> what the network takes: resized to `imageSize`, minus `averageImage`.
@@ -135,12 +186,14 @@ class Network:
         head, *rows = self._table()
         return f"{html_table(rows, head)}<p>{escape(self._summary())}</p>"
 
-    def _table(self) -> list[tuple[str, str, str, str]]:
-        rows = [("name", "type", "parameters", "options")]
+    def _table(self) -> list[tuple[str, ...]]:
+        more: tuple[str, ...] = ("takes",) if self.is_dag else ()
+        rows: list[tuple[str, ...]] = [("name", "type", *more, "parameters", "options")]
         for layer in self.layers:
             params = ", ".join(f"{key} {'x'.join(map(str, t.shape))}" for key, t in layer.params.items())
             options = ", ".join(f"{key} {_short(value)}" for key, value in layer.options.items() if _is_short(value))
-            rows.append((layer.name, layer.type, params, options))
+            takes = (", ".join(layer.inputs),) if self.is_dag else ()
+            rows.append((layer.name, layer.type, *takes, params, options))
         return rows
 
     def _summary(self) -> str:
@@ -148,6 +201,16 @@ class Network:
         classes = f"{len(self.classes)} classes" if self.classes else "no class names"
         known = "known" if self.normalization else "not in the file"
         return f"{len(self.layers)} layers, {count:,} parameters, {classes}, preprocessing {known}"
+
+
+def _checked_outputs(outputs: object, graph: list[Layer]) -> tuple[str, ...]:
+    written = [variable for layer in graph for variable in layer.outputs]
+    if isinstance(outputs, str) or not isinstance(outputs, Sequence) or not outputs:
+        raise MatConvNetError(f"outputs is a list of names of variables, not {outputs!r:.60}")
+    unknown = [name for name in outputs if name not in written]
+    if unknown:
+        raise MatConvNetError(f"no layer gives {unknown[0]!r:.60}; the last ones give {', '.join(written[-4:])}")
+    return tuple(outputs)
 
 
 def _average_image(value: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Read a MatConvNet SimpleNN network from a `.mat` file of version 5 or 7."""
+"""Read a MatConvNet network, SimpleNN or DagNN, from a `.mat` file of version 5 or 7."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
 from ..errors import MatConvNetError
 from ..file_kinds import MATLAB_5, UNKNOWN, kind_of
+from .dagnn import read_dagnn
 from .fields import MOST, is_empty, read_layer, unique_names
+from .graph import in_order
+from .layer import Layer
 from .network import Network
 
 ZLIB_AT_MOST = 1032  # bytes out of one
@@ -21,10 +24,10 @@ ZLIB_AT_MOST = 1032  # bytes out of one
 def load_matconvnet(path: str | Path) -> Network:
     """The network in `path`, with PyTorch tensors in PyTorch's layout.
 
-    Reads SimpleNN networks in the forms met in real files: `layers` at the top, under `net` or in another struct;
-    class names and normalization beside them, under `meta` or at the top; weights as `weights` or, in old betas, as
-    `filters` and `biases`; layers without names; fields in any order; dimensions of size 1 that MATLAB dropped;
-    biases in any orientation.
+    Reads SimpleNN and DagNN networks in the forms met in real files: `layers` at the top, under `net` or in another
+    struct, or `net` itself; class names and normalization beside them, under `meta` or at the top; weights as `weights`
+    or, in old betas, as `filters` and `biases`; layers without names; fields in any order; dimensions of size 1 that
+    MATLAB dropped; biases in any orientation.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -37,22 +40,36 @@ def load_matconvnet(path: str | Path) -> Network:
     places = [contents, contents.get("net"), *contents.values()]
     net = next((place for place in places if isinstance(place, dict) and "layers" in place), contents)
     fields = net.get("layers")
+    cell = contents.get("net")
+    if fields is None and isinstance(cell, list) and all(isinstance(layer, dict) and "type" in layer for layer in cell):
+        fields = cell  # `net` itself is the cell
     if isinstance(fields, dict):  # a 1x1 struct array instead of a cell
         fields = [fields]
     if not isinstance(fields, list) or not fields:
         there = ", ".join(sorted(contents)) or "nothing"
         raise MatConvNetError(f"{path.name}: a MATLAB file without a `layers` cell (it has {there}); is it a network?")
-    if any(isinstance(layer, dict) and "block" in layer for layer in fields):
-        raise MatConvNetError(f"{path.name}: a DagNN network; only SimpleNN networks can be read so far")
+    is_dag = all(isinstance(layer, dict) and "block" in layer for layer in fields)
     try:
-        layers = [read_layer(layer, number) for number, layer in enumerate(fields, start=1)]
+        if is_dag:
+            layers = in_order(read_dagnn(net | {"layers": fields}))
+        else:
+            layers = [read_layer(layer, number) for number, layer in enumerate(fields, start=1)]
     except MatConvNetError as error:
         raise MatConvNetError(f"{path.name}: {error}") from error
+    layers = unique_names(layers)
+    meta = _metadata(contents, net, "meta")
     return Network(
-        unique_names(layers),
-        _classes(_metadata(contents, net, "classes")),
+        layers,
+        _classes(_metadata(contents, net, "classes"), _count_outputs(layers)),
         _normalization(_metadata(contents, net, "normalization")),
+        meta if isinstance(meta, dict) else {},
     )
+
+
+def _count_outputs(layers: list[Layer]) -> int:
+    """Of the last layer with kernels; 0 if there is none."""
+    kernels = [layer.params["weight"] for layer in layers if layer.type == "conv" and "weight" in layer.params]
+    return len(kernels[-1]) if kernels else 0
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -124,10 +141,14 @@ def _metadata(contents: dict[str, Any], net: dict[str, Any], name: str) -> Any:
     )
 
 
-def _classes(value: Any) -> list[str]:
-    """`classes.description` ("tabby cat") if it is there, else `classes.name` ("n02123045"), else a bare cell."""
+def _classes(value: Any, outputs: int) -> list[str]:
+    """`classes.description` ("tabby cat") or `classes.name` ("n02123045"), the first with one for each output.
+
+    If none has, the first that is there; a bare cell stands for itself.
+    """
     if isinstance(value, dict):
-        value = next((value[key] for key in ("description", "name") if not is_empty(value.get(key, []))), [])
+        there = [value[key] for key in ("description", "name") if not is_empty(value.get(key, []))]
+        value = next((names for names in there if np.size(names) == outputs), there[0] if there else [])
     if isinstance(value, np.ndarray):
         value = value.ravel().tolist()
     if not isinstance(value, list):

@@ -80,3 +80,67 @@ def lrn(x: NDArray, size: int, kappa: float, alpha: float, beta: float) -> NDArr
         low, high = max(0, k - (size - 1) // 2), min(x.shape[2], k + size // 2 + 1)
         y[i, j, k] = x[i, j, k] * (kappa + alpha * (x[i, j, low:high] ** 2).sum()) ** -beta
     return y
+
+
+def convt(
+    x: NDArray,
+    kernel: NDArray,
+    bias: NDArray,
+    upsample: tuple[int, int],
+    crop: tuple[int, int, int, int],
+    groups: int = 1,
+) -> NDArray:
+    """(H, W, C) with a (h, w, K / groups, C) kernel -> (H', W', K): each number of x adds its kernel to y."""
+    height, width, group_out, _ = kernel.shape
+    rows = (x.shape[0] - 1) * upsample[0] + height
+    columns = (x.shape[1] - 1) * upsample[1] + width
+    y = np.zeros((rows, columns, group_out * groups)) + bias
+    for i, j, c in np.ndindex(*x.shape):
+        first = c // (x.shape[2] // groups) * group_out
+        for u, v, k in np.ndindex(height, width, group_out):
+            y[i * upsample[0] + u, j * upsample[1] + v, first + k] += x[i, j, c] * kernel[u, v, k, c]
+    top, bottom, left, right = crop
+    return y[top : rows - bottom, left : columns - right]
+
+
+def sub_pixels(x: NDArray, scale: int) -> NDArray:
+    """(H, W, C · scale²) -> (H · scale, W · scale, C): within a block channels go down the columns first."""
+    y = np.empty((x.shape[0] * scale, x.shape[1] * scale, x.shape[2] // scale**2))
+    for i, j, channel in np.ndindex(*x.shape):
+        place = channel % scale**2
+        y[i * scale + place % scale, j * scale + place // scale, channel // scale**2] = x[i, j, channel]
+    return y
+
+
+def structs(*items: dict[str, Any]) -> NDArray:
+    """A 1xN struct array; a field that an item lacks is an empty array in it, as MATLAB has it."""
+    names = list(dict.fromkeys(name for item in items for name in item))
+    value = np.empty((1, len(items)), dtype=[(name, object) for name in names])
+    for i, item in enumerate(items):
+        value[0, i] = tuple(item.get(name, np.zeros((0, 0))) for name in names)
+    return value
+
+
+def dag_layer(name: str, kind: str, inputs: Any, outputs: Any, params: Any = (), **block: Any) -> dict[str, Any]:
+    """One of a DagNN's layers, as `saveobj` has it; a block without fields is empty."""
+    return {
+        "name": name,
+        "type": kind,
+        "inputs": cell(*inputs) if isinstance(inputs, tuple) else cell(inputs),
+        "outputs": cell(*outputs) if isinstance(outputs, tuple) else cell(outputs),
+        "params": cell(*params),
+        "block": struct(**block) if block else np.zeros((0, 0)),
+    }
+
+
+def dag(layers: list[dict[str, Any]], params: dict[str, Any], meta: Any = None) -> dict[str, Any]:
+    """The four variables of a DagNN."""
+    names = [name for layer in layers for field in ("inputs", "outputs") for name in layer[field].ravel()]
+    return {
+        "vars": structs(*[{"name": name, "precious": 0.0} for name in dict.fromkeys(names)]),
+        "params": structs(*[{"name": name, "value": value, "learningRate": 1.0} for name, value in params.items()])
+        if params
+        else np.zeros((0, 0)),
+        "layers": structs(*layers),
+        "meta": np.zeros((0, 0)) if meta is None else meta,
+    }

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from helpers.matconvnet import Layer, Network
-from helpers.matconvnet.building import LOSS_TYPES
+from helpers.matconvnet.graph import LOSS_TYPES
 
 from .. import plots
 from .interactive import Interactive, beside, picture, table

@@ -178,7 +178,7 @@ def test_copies_compute_the_same(tmp_path) -> None:
 def test_types_that_cannot_be_built_are_named_and_their_weights_stay_readable(tmp_path) -> None:
     array = RNG.normal(size=(2, 3))
     net = network(tmp_path, conv_layer(), struct(name="odd", type="spnorm", weights=cell(array)))
-    with pytest.raises(MatConvNetError, match=r"'odd' \(type 'spnorm'\).*known types are bnorm, conv"):
+    with pytest.raises(MatConvNetError, match=r"'odd' \(type 'spnorm'\).*known types are SubP, bnorm, concat, conv"):
         net.to_module()
     np.testing.assert_allclose(net["odd"].params["weights_1"], array, rtol=1e-6)
 

@@ -282,14 +282,12 @@ def other_files(folder: Path) -> dict[str, Path]:
         archive.writestr("data.pkl", b"")
     files["without a `layers` cell (it has x, y)"] = save(folder / "xy.mat", x=np.ones(3), y="text")
     files["without a `layers` cell (it has layers)"] = save(folder / "empty.mat", layers=cell())
-    block = struct(name="c", type="dagnn.Conv", block=struct(size=1.0), inputs=cell("x"), outputs=cell("y"))
-    files["a DagNN network"] = save(folder / "dag.mat", net=struct(layers=block, vars=1.0))
     return files
 
 
 def test_files_that_are_no_network_are_recognised(tmp_path) -> None:
     files = other_files(tmp_path)
-    assert len(files) == 11
+    assert len(files) == 10
     for found, path in files.items():
         with pytest.raises(MatConvNetError) as caught:
             load_matconvnet(path)
