@@ -65,7 +65,7 @@ BEGINNINGS = {
     b"<html": PAGE,
     b"<": PAGE,
     b"matlab 7.3": FileKind(
-        MATLAB_73, "a MATLAB v7.3 (HDF5) file", "in MATLAB, load it and save(file, '-struct', ..., '-v7')"
+        MATLAB_73, "a MATLAB v7.3 (HDF5) file", "load_matconvnet of helpers.matconvnet reads it, if it is a network"
     ),
     b"\x89hdf": FileKind(
         "HDF5",

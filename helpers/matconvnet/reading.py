@@ -1,4 +1,4 @@
-"""Read a MatConvNet network, SimpleNN or DagNN, from a `.mat` file of version 5 or 7."""
+"""Read a MatConvNet network, SimpleNN or DagNN, from a `.mat` file of version 5, 7 or 7.3."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import scipy.io
 from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
 from ..errors import MatConvNetError
-from ..file_kinds import MATLAB_5, UNKNOWN, kind_of
+from ..file_kinds import MATLAB_5, MATLAB_73, UNKNOWN, kind_of
 from .dagnn import read_dagnn
 from .fields import MOST, is_empty, read_layer, unique_names
 from .graph import in_order
+from .hdf5 import read_hdf5
 from .layer import Layer
 from .network import Network
 
@@ -81,13 +82,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise MatConvNetError(f"{path.name:.60} cannot be read: {error.strerror or error}") from error
     if kind.name == UNKNOWN:
         raise MatConvNetError(f"{path.name} is not a MATLAB file, but {kind.what}: {kind.way_out}")
-    if kind.name != MATLAB_5:
+    if kind.name not in (MATLAB_5, MATLAB_73):
         raise MatConvNetError(kind.refusal(path))
     try:
+        if kind.name == MATLAB_73:
+            return read_hdf5(path)
         _check_sizes(path)
         contents = scipy.io.loadmat(path)
-    except MatConvNetError:
-        raise
+    except MatConvNetError as error:
+        said = str(error)
+        raise error if said.startswith(path.name) else MatConvNetError(f"{path.name}: {said}") from error
     except Exception as error:  # scipy raises a dozen different types on damaged files
         raise MatConvNetError(
             f"{path.name}: a MATLAB file that cannot be read to its end ({type(error).__name__}: {error}); "

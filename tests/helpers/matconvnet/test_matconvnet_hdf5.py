@@ -1,0 +1,160 @@
+"""MATLAB's v7.3 files: the same networks as from v5, and files that mean harm."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from given import folder
+from matlab import cell, dag, dag_layer, save, struct
+from matlab73 import save73
+from torch.testing import assert_close
+
+from helpers.matconvnet import MatConvNetError, Network, load_matconvnet
+from helpers.state_dict import read_state_dict
+
+RNG = np.random.default_rng(5)
+
+
+def plain(value: Any) -> Any:
+    """What scipy would save -> dictionaries, lists, texts and arrays, as the writer of v7.3 takes them."""
+    if isinstance(value, np.ndarray) and (value.dtype.names or value.dtype == object):
+        if value.dtype.names:
+            items = [{name: plain(item[name]) for name in value.dtype.names} for item in value.ravel()]
+            return items[0] if value.size == 1 else items
+        return [plain(item) for item in value.ravel()]
+    return np.asarray(value) if isinstance(value, list) else value
+
+
+def simple() -> dict[str, Any]:
+    weights = cell(RNG.normal(size=(3, 2, 4, 5)), RNG.normal(size=(1, 5)))
+    moments = np.array([[0.5, 1.5]])
+    layers = cell(
+        struct(name="c1", type="conv", weights=weights, pad=[[0.0, 1, 1, 0]]),
+        struct(type="relu", weights=cell(), leak=0.1),
+        struct(name="c2", type="conv", weights=cell(RNG.normal(size=(2, 3, 5))), stride=[[2.0, 1]], dilate=1.0),
+        struct(name="n", type="bnorm", weights=cell(np.ones((1, 1)) * 2, np.ones((1, 1)), moments)),
+        struct(name="loss", type="softmaxloss", **{"class": np.zeros((0, 0))}),
+    )
+    classes = struct(name=cell("wren"), description=cell("a small bird"))
+    meta = struct(classes=classes, normalization=struct(averageImage=[[[1.0, 2, 3, 4]]]))
+    return {"net": struct(layers=layers, meta=meta)}
+
+
+def graph() -> dict[str, Any]:
+    layers = [
+        dag_layer("a", "dagnn.Conv", "x", "p", ("f", "b"), pad=[[1.0, 0, 0, 2]]),
+        dag_layer("b", "dagnn.ConvTranspose", "p", "q", ("t",), upsample=[[2.0, 3]], crop=[[1.0, 0, 2, 1]]),
+        dag_layer("c", "dagnn.Sum", ("q", "q"), "y"),
+        dag_layer("d", "dagnn.OwnLoss", ("y", "label"), "objective"),
+    ]
+    sizes = {"f": (3, 2, 4, 5), "b": (5, 1), "t": (4, 3, 2, 5)}
+    return {"net": struct(**dag(layers, {name: RNG.normal(size=size) for name, size in sizes.items()}))}
+
+
+@pytest.mark.parametrize("make", [simple, graph])
+def test_the_same_network_as_from_v5(tmp_path, make) -> None:
+    variables = make()
+    old = load_matconvnet(save(tmp_path / "old.mat", **variables))
+    new = load_matconvnet(save73(tmp_path / "new.mat", **{name: plain(value) for name, value in variables.items()}))
+    assert repr(new) == repr(old)
+    assert new.classes == old.classes
+    assert_close(new.state_dict(), old.state_dict())
+    x = torch.randn(2, 4, 9, 8)
+    assert_close(new.to_module()(x), old.to_module()(x))
+    assert_close(dict(read_state_dict(tmp_path / "new.mat")), dict(old.state_dict()))
+
+
+def test_fields_without_an_order_texts_in_rows_and_what_cannot_be_read(tmp_path) -> None:
+    path = save73(
+        tmp_path / "net.mat", layers=[{"type": "relu", "name": "r"}, {"type": "relu", "name": "s"}], one={"a": 1.0}
+    )
+    with h5py.File(path, "r+") as file:
+        del file["layers"].attrs["MATLAB_fields"]
+        rows = file.create_dataset(
+            "classes", data=np.array([list(map(ord, "ab ")), list(map(ord, "cde"))], np.uint16).T
+        )
+        rows.attrs["MATLAB_class"] = np.bytes_("char")
+        gpu = file.create_dataset("loss", data=np.ones((1, 6), np.uint32))
+        gpu.attrs["MATLAB_class"], gpu.attrs["MATLAB_object_decode"] = np.bytes_("gpuArray"), np.int32(3)
+    net = load_matconvnet(path)
+    assert [layer.name for layer in net.layers] == ["r", "s"]
+    assert net.classes == ["ab", "cde"]
+
+
+def hostile(folder_: Path) -> dict[str, Path]:
+    """What a file can do in HDF5 that MATLAB does not, by what the error must say of it."""
+    files = {}
+
+    def make(said: str) -> h5py.File:
+        files[said] = save73(folder_ / f"{len(files)}.mat", layers=[{"type": "relu"}, {"type": "conv"}])
+        return h5py.File(files[said], "r+")
+
+    secret = folder_ / "secret.h5"
+    with h5py.File(secret, "w") as other:
+        other["layers"] = np.ones(3)
+    for said, link in (
+        ("is a link to another place", h5py.SoftLink("/#refs#")),
+        ("'more' is a link", h5py.ExternalLink(str(secret), "/layers")),
+    ):
+        with make(said) as file:
+            file["more"] = link
+    with make("'outside' lies in another file") as file:
+        file.create_dataset("outside", shape=(3,), dtype=float, external=[(str(secret), 0, 24)])
+    with make("'virtual' lies in another file") as file:
+        layout = h5py.VirtualLayout((3,), float)
+        layout[:] = h5py.VirtualSource(str(secret), "layers", (3,))
+        file.create_virtual_dataset("virtual", layout)
+    with make("'bomb' claims 8,000,000,000 bytes") as file:
+        file.create_dataset("bomb", shape=(1000, 1000, 1000), dtype=float, chunks=(100, 100, 100), compression="gzip")
+    with make("'lies' claims 8,000,000,000 bytes") as file:
+        file.create_dataset("lies", shape=(1000, 1000, 1000), dtype=float)
+    with make("deeper in one another than|in a circle") as file:
+        circle = file.create_dataset("circle", shape=(1, 1), dtype=h5py.ref_dtype)
+        circle.attrs["MATLAB_class"] = np.bytes_("cell")
+        circle[0, 0] = circle.ref
+    with make("deeper than any network") as file:
+        place = file
+        for _ in range(80):
+            place = place.create_group("in")
+    return files
+
+
+def test_what_means_harm_is_named(tmp_path) -> None:
+    files = hostile(tmp_path)
+    assert len(files) == 8
+    for said, path in files.items():
+        with pytest.raises(MatConvNetError, match=said) as caught:
+            load_matconvnet(path)
+        assert str(caught.value).startswith(path.name)
+
+
+def test_a_file_that_ends_early_is_one_clear_error(tmp_path) -> None:
+    whole = save73(tmp_path / "a.mat", **{name: plain(value) for name, value in simple().items()}).read_bytes()
+    cut = tmp_path / "cut.mat"
+    for length in range(512, len(whole) - 8, 997):
+        cut.write_bytes(whole[:length])
+        with pytest.raises(MatConvNetError, match=r"cut\.mat: "):
+            load_matconvnet(cut)
+
+
+def real(name: str) -> Network:
+    return load_matconvnet(folder("REAL_NETWORKS_DIR", name) / name)
+
+
+def test_a_real_network_before_and_after_its_norms_were_merged() -> None:
+    merged, apart = (real(f"DnCNN_sigma25{more}.mat").to_module() for more in ("", "_Bnorm"))
+    x = torch.rand(1, 1, 30, 34, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert_close(merged(x), apart(x), rtol=0, atol=1e-6)
+
+
+def test_a_real_graph_computes_what_it_should() -> None:
+    net = real("layumi_SR_gray7.mat")
+    assert (net.inputs, net.outputs) == (("input",), ("prediction",))
+    expected = np.load(folder("REAL_NETWORKS_DIR", "expected") / "expected" / "layumi_SR_gray7.npz")
+    found = net.to_module()(input=torch.from_numpy(expected["in_input"]).float()).detach().numpy()
+    largest = np.abs(expected["out_prediction"]).max()
+    np.testing.assert_allclose(found, expected["out_prediction"], rtol=0, atol=1e-4 * largest)
