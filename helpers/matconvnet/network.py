@@ -131,13 +131,15 @@ class Network:
         """Images as people have them -> what the network takes: resized to `imageSize`, minus `averageImage`.
 
         Images are resized as MATLAB's `imresize` does it, but for a rim one kernel wide, where MATLAB mirrors the
-        image. The fields `border`, `cropSize` and `keepAspect`, which some training scripts use, are not applied.
+        image. Where the file has `imageStd`, as networks have that were imported from PyTorch, it is divided by, and
+        the scale is 0 to 1 if that of `averageImage` is. The fields `border`, `cropSize` and `keepAspect`, which some
+        training scripts use, are not applied.
 
         Args:
             images: (N, C, H, W) or (C, H, W), RGB, **0-255**, uint8 or float.
 
         Returns:
-            (N, C, h, w) float32, on the scale 0-255 with the average taken away.
+            (N, C, h, w) float32, on the scale 0-255 with the average taken away, unless the file has `imageStd`.
 
         Raises:
             MatConvNetError: not such images: values between 0 and 1, negative, above 255 or NaN, or channels last; or
@@ -177,7 +179,16 @@ class Network:
             raise MatConvNetError(
                 f"averageImage is {tuple(average.shape)} but the resized images are {tuple(resized.shape[1:])}"
             )
-        return resized - average.to(resized.device)
+        deviation = self.normalization.get("imageStd")
+        unit = float(average.abs().max()) <= 1 and bool(average.any())
+        if deviation is None and unit:
+            raise MatConvNetError(
+                f"averageImage goes up to {float(average.abs().max()):.3g}, so this network does not take 0 to 255, "
+                "and the file does not say what it takes: ask its author, and prepare the images yourself"
+            )
+        resized = resized / 255 if unit else resized
+        resized = resized - average.to(resized.device)
+        return resized if deviation is None else resized / _deviation(deviation, len(average)).to(resized.device)
 
     def __repr__(self) -> str:
         return "\n".join([*text_table(self._table()), self._summary()])
@@ -226,6 +237,16 @@ def _average_image(value: Any) -> Tensor:
     if average.ndim == 3 and average.shape[:2] != (1, 1):
         return average.permute(2, 0, 1)
     return average.reshape(-1, 1, 1)
+
+
+def _deviation(value: Any, channels: int) -> Tensor:
+    """One number, or one for each channel -> (C, 1, 1)."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.size not in (1, channels):
+        raise MatConvNetError(f"normalization.imageStd is {value!r:.60}, not a number for each of {channels} channels")
+    if (array <= 0).any():
+        raise MatConvNetError(f"normalization.imageStd is {value!r:.60}, and cannot be divided by")
+    return torch.as_tensor(np.array(array, dtype=np.float32)).reshape(-1, 1, 1)
 
 
 def _resize(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:

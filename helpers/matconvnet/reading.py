@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise error if said.startswith(path.name) else MatConvNetError(f"{path.name}: {said}") from error
     except Exception as error:  # scipy raises a dozen different types on damaged files
         raise MatConvNetError(
-            f"{path.name}: a MATLAB file that cannot be read to its end ({type(error).__name__}: {error}); "
+            f"{path.name}: {kind.what} that cannot be read to its end ({type(error).__name__}: {error}); "
             f"it is {path.stat().st_size:,} bytes, compare that with its source and download it again"
         ) from error
     try:

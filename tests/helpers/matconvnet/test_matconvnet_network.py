@@ -80,6 +80,36 @@ def test_preprocess_with_one_average_for_all_channels() -> None:
     assert Network([], normalization={"averageImage": np.array([[5.0]])}).preprocess(images).eq(2).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1), (1, 1, 3)])
+def test_preprocess_of_networks_that_came_from_pytorch(shape) -> None:
+    average, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    net = Network([], normalization={"averageImage": average.reshape(shape), "imageStd": deviation.reshape(shape)})
+    images = torch.tensor([51, 102, 204], dtype=torch.uint8)[:, None, None].expand(3, 4, 5)
+    expected = (np.array([0.2, 0.4, 0.8]) - average) / deviation
+    torch.testing.assert_close(net.preprocess(images)[0, :, 2, 3], torch.tensor(expected).float())
+
+
+def test_preprocess_divides_by_a_deviation_on_the_scale_of_pixels() -> None:
+    net = Network([], normalization={"averageImage": AVERAGE, "imageStd": np.array([[4.0]])})
+    images = torch.full((1, 3, 4, 5), 9.0)
+    expected = (9 - torch.as_tensor(AVERAGE).float().flatten()) / 4
+    torch.testing.assert_close(net.preprocess(images)[0, :, 1, 2], expected)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"averageImage": np.array([0.4, 0.5, 0.6])}, "averageImage goes up to 0.6, so this network does not take"),
+        ({"averageImage": AVERAGE, "imageStd": np.ones(2)}, "imageStd is .* not a number for each of 3"),
+        ({"averageImage": AVERAGE, "imageStd": np.array([1.0, 0, 2])}, "imageStd is .* cannot be divided by"),
+        ({"averageImage": AVERAGE, "imageStd": "large"}, "imageStd is 'large'"),
+    ],
+)
+def test_preprocess_refuses_scales_that_it_does_not_know(more, message) -> None:
+    with pytest.raises(MatConvNetError, match=message):
+        Network([], normalization=more).preprocess(torch.full((1, 3, 4, 5), 9))
+
+
 def test_preprocess_resizes_as_matlab_does() -> None:
     bilinear = {"averageImage": np.zeros(3), "interpolation": "bilinear"}
     net = Network([], normalization=bilinear | {"imageSize": (4, 2, 3)})

@@ -268,7 +268,7 @@ def other_files(folder: Path) -> dict[str, Path]:
         "an empty file": b"",
         "a web page": b"<!DOCTYPE html><html>404</html>",
         "not a MATLAB file": b"layers: conv1\n",
-        "cannot be read to its end": b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512, b" "),
+        "MATLAB v7.3": b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512, b" "),
         "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(100),
         "Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
         "Python pickle": pickle.dumps({"a": 1}),
