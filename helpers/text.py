@@ -1,4 +1,4 @@
-"""How messages and reports look: a few names and how many more, and tables as text and as HTML."""
+"""How messages and reports look: a few names and how many more, tables, and text that a terminal may show."""
 
 from __future__ import annotations
 
@@ -52,3 +52,8 @@ def html_table(rows: Sequence[Sequence[str]], head: Sequence[str] = (), colours:
         body.append(f"<tr>{''.join(cells)}</tr>")
     above = f"<thead><tr>{titles}</tr></thead>" if head else ""
     return f"<table>{above}<tbody>{''.join(body)}</tbody></table>"
+
+
+def plain(text: str) -> str:
+    """Text without what would move a terminal's cursor, change its colours or turn its direction."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -27,6 +27,7 @@ from torchvision import models
 from ..errors import StateDictError
 from ..file_kinds import kind_of
 from ..probing import first_line
+from ..text import plain
 from . import Explanation, StateDict, explain, match_keys, read_state_dict
 
 
@@ -111,11 +112,6 @@ def _of_torchvision(name: str) -> Any:
         return models.get_model_builder(name)
     except ValueError as error:
         raise StateDictError(f"torchvision has no model {name!r}; of your own, give package.module:factory") from error
-
-
-def plain(text: str) -> str:
-    """Text without what would move a terminal's cursor, change its colours or turn its direction."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _as_json(
