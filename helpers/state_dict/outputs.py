@@ -32,60 +32,72 @@ class Head(NamedTuple):
 def outputs(left: Mismatched, where: Where) -> Iterator[Finding]:
     """Layers whose outputs alone differ, and behind which nothing takes them."""
     heads = _heads(left, where)
-    if not heads:
-        return
-    keys = {key for head in heads for key in left if module_name(key) == head.name}
+    if heads:
+        keys = _keys(heads, left, where)
+        cause = _yolo(heads) or _classes(heads, where) or _anything(heads)
+        yield Finding(f"{cause} {_fate(heads, keys)}", keys, is_end=True)
+
+
+def _keys(heads: list[Head], left: Mismatched, where: Where) -> set[str]:
+    """Those of the heads, and of factors behind them, which have their channels."""
+    names = {head.name for head in heads}
     numbers = {(head.there, head.here) for head in heads}
-    for key, (there, here) in left.items():  # a factor behind a head has its channels
-        if len(there) == len(here) and (max(there, default=0), max(here, default=0)) in numbers:
-            keys |= {key} if where.in_model[key].numel() == max(here) else set()
+    keys = {key for key in left if module_name(key) in names}
+    for key, (there, here) in left.items():
+        are_channels = len(there) == len(here) and where.in_model[key].numel() == max(here, default=0)
+        if are_channels and (max(there, default=0), max(here, default=0)) in numbers:
+            keys.add(key)
+    return keys
+
+
+def _fate(heads: list[Head], keys: set[str]) -> str:
     stay, train = stays(head.name for head in heads)
-    fate = f"{stay}, random in a new model; {train}."
-    factors = {module_name(key) for key in keys} - {head.name for head in heads}
-    fate += f" So does what stands behind them: {few(sorted(factors), 2)}." if factors else ""
+    factors = sorted({module_name(key) for key in keys} - {head.name for head in heads})
+    more = f" So does what stands behind them: {few(factors, 2)}." if factors else ""
+    return f"{stay}, random in a new model; {train}.{more}"
+
+
+def _anything(heads: list[Head]) -> str:
+    listed = [
+        f"{there} in the checkpoint, {here} in the model ({few(names)})" for there, here, names in _by_numbers(heads)
+    ]
+    return (
+        f"Another number of outputs: {'; '.join(listed)}. They may be anchors, keypoints, numbers of a box or classes."
+    )
+
+
+def _classes(heads: list[Head], where: Where) -> str | None:
+    """Heads by the number of classes they are for; None if it may be something else."""
     of_classes = [head for head in heads if not _is_of_others(head.name)]
-    of_others = [head for head in heads if head not in of_classes]
-    if of_yolo := _yolo(heads):
-        yield Finding(f"Another number of outputs: {of_yolo}. {fate}", keys, is_end=True)
-        return
     each = {head: _outputs_for_each(head, where) for head in of_classes}
-    counts = sorted({(head.there // each[head], head.here // each[head]) for head in of_classes})
-    times = {head: time for head in of_others if (time := _times(head, counts)) and "rpn" not in head.name.lower()}
-    beside = [head for head in of_others if head not in times]
-    unsure = [head for head in of_classes if any(_are_beside(head.name, other.name, where) for other in beside)]
+    groups: dict[tuple[int, int], dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for head, number in each.items():
+        groups[head.there // number, head.here // number][number].append(head.name)
+    beside = []
+    for head in heads:
+        time = _times(head, sorted(groups)) if head not in of_classes else None
+        if time and "rpn" not in head.name.lower():
+            groups[time[1]][time[0]].append(head.name)
+        elif head not in of_classes:
+            beside.append(head)
+    unsure = any(_are_beside(head.name, other.name, where) for head in of_classes for other in beside)
     if not of_classes or unsure:
-        listed = "; ".join(
-            f"{there} in the checkpoint, {here} in the model ({few(names)})"
-            for there, here, names in _by_numbers(heads)
-        )
-        yield Finding(
-            f"Another number of outputs: {listed}. They may be anchors, keypoints, numbers of a box or classes. {fate}",
-            keys,
-            is_end=True,
-        )
-        return
-    smallest = counts[0]
+        return None
     said: list[str] = []
-    for count in counts:
-        groups: dict[int, list[str]] = defaultdict(list)
-        for head in of_classes:
-            if (head.there // each[head], head.here // each[head]) == count:
-                groups[each[head]].append(head.name)
-        for head, time in times.items():
-            if time[1] == count:
-                groups[time[0]].append(head.name)
-        for number, names in sorted(groups.items()):
-            if count == smallest and not said:
-                said.append(f"{count[0]} in the checkpoint, {count[1]} in the model ({_listed(names, number)})")
-            elif count == smallest:
-                said.append(_listed(names, number))
+    for count in sorted(groups):
+        for number, names in sorted(groups[count].items()):
+            listed = _listed(names, number)
+            if not said:
+                said.append(f"{count[0]} in the checkpoint, {count[1]} in the model ({listed})")
+            elif count == min(groups):
+                said.append(listed)
             else:
-                said.append(f"{count[0]} and {count[1]} in {_listed(names, number)}")
+                said.append(f"{count[0]} and {count[1]} in {listed}")
     cause = f"Another number of classes: {'; '.join(said)}."
     if beside:
-        listed = "; ".join(f"{there} and {here} in {few(names)}" for there, here, names in _by_numbers(beside))
-        cause += f" And another number of anchors, keypoints or numbers of a box: {listed}."
-    yield Finding(f"{cause} {fate}", keys, is_end=True)
+        others = [f"{there} and {here} in {few(names)}" for there, here, names in _by_numbers(beside)]
+        cause += f" And another number of anchors, keypoints or numbers of a box: {'; '.join(others)}."
+    return cause
 
 
 def _heads(left: Mismatched, where: Where) -> list[Head]:
@@ -167,8 +179,9 @@ def _yolo(heads: list[Head]) -> str | None:
         return None
     names = few([head.name for head in heads])
     return (
-        f"{there} in the checkpoint, {here} in the model ({len(heads)} heads: {names}). If they are {ANCHORS} anchors "
-        f"with {OF_A_BOX} numbers and the classes each, as in YOLO, that is {classes[0]} and {classes[1]} classes"
+        f"Another number of outputs: {there} in the checkpoint, {here} in the model ({len(heads)} heads: {names}). As "
+        f"{ANCHORS} anchors with {OF_A_BOX} numbers and the classes each, which is what YOLO has, that would be "
+        f"{classes[0]} and {classes[1]} classes."
     )
 
 
