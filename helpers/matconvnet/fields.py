@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
@@ -18,6 +17,7 @@ from torch import Tensor, fx
 from ..errors import MatConvNetError
 from .layer import Layer
 from .layout import hwio_to_oihw
+from .unread import Unread
 
 DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the file says nothing
     "conv": {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)},
@@ -179,7 +179,7 @@ def _checked(arrays: list[Any], label: str) -> list[NDArray]:
 
 def _why_no_numbers(array: Any) -> str:
     """What weights are that are no real numbers, and what to do in MATLAB."""
-    if scipy.sparse.issparse(array):
+    if isinstance(array, Unread) and array.kind.startswith("sparse"):
         return "sparse: save full(...) of them"
     if isinstance(array, str) or (isinstance(array, np.ndarray) and array.dtype.kind in "US"):
         return "text, not numbers"

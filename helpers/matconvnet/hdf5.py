@@ -15,20 +15,11 @@ import h5py
 import numpy as np
 
 from ..errors import MatConvNetError
+from .unread import Unread
 
 DEEPEST = 50  # structs and cells in one another
 GZIP_AT_MOST = 1032  # bytes out of one
 MOST = 1_000_000  # values in one file
-
-
-class Unread:
-    """What is no number, text, cell or struct, such as a gpuArray or a function: its class, and nothing else."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def __repr__(self) -> str:
-        return f"<a MATLAB {self.kind}, not read>"
 
 
 def read_hdf5(path: Path) -> dict[str, Any]:
@@ -78,7 +69,7 @@ class _Reader:
 
     def _group(self, group: h5py.Group, depth: int) -> Any:
         if "MATLAB_sparse" in group.attrs:
-            return Unread("sparse array: save full(...) of it")
+            return Unread("sparse array")
         names = _fields(group)
         fields = {name: self.member(group, name, depth + 1) for name in names}
         are_arrays = [_is_struct_array(group[name]) for name in names]

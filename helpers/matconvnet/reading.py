@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
 from ..errors import MatConvNetError
 from ..file_kinds import MATLAB_5, MATLAB_73, UNKNOWN, kind_of
@@ -18,8 +15,7 @@ from .graph import in_order
 from .hdf5 import read_hdf5
 from .layer import Layer
 from .network import Network
-
-ZLIB_AT_MOST = 1032  # bytes out of one
+from .v5 import read_v5
 
 
 def load_matconvnet(path: str | Path) -> Network:
@@ -74,6 +70,7 @@ def _count_outputs(layers: list[Layer]) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The variables: struct -> dict, cell or struct array -> list, char -> str; numbers are arrays."""
     try:
         kind = kind_of(path)
     except FileNotFoundError:
@@ -85,56 +82,13 @@ def _read(path: Path) -> dict[str, Any]:
     if kind.name not in (MATLAB_5, MATLAB_73):
         raise MatConvNetError(kind.refusal(path))
     try:
-        if kind.name == MATLAB_73:
-            return read_hdf5(path)
-        _check_sizes(path)
-        contents = scipy.io.loadmat(path)
-    except MatConvNetError as error:
-        said = str(error)
-        raise error if said.startswith(path.name) else MatConvNetError(f"{path.name}: {said}") from error
-    except Exception as error:  # scipy raises a dozen different types on damaged files
+        return read_hdf5(path) if kind.name == MATLAB_73 else read_v5(path)
+    except Exception as error:  # h5py raises a dozen different types on damaged files
+        reason = str(error) if isinstance(error, MatConvNetError) else f"{type(error).__name__}: {error}"
         raise MatConvNetError(
-            f"{path.name}: {kind.what} that cannot be read to its end ({type(error).__name__}: {error}); "
-            f"it is {path.stat().st_size:,} bytes, compare that with its source and download it again"
+            f"{path.name}: {kind.what} that cannot be read to its end ({reason}); it is {path.stat().st_size:,} bytes, "
+            "compare that with its source and download it again"
         ) from error
-    try:
-        return {key: _plain(value) for key, value in contents.items() if not key.startswith("__")}
-    except RecursionError as error:
-        raise MatConvNetError(f"{path.name}: cells lie in one another deeper than any network has them") from error
-
-
-def _check_sizes(path: Path) -> None:
-    """See to it that the file can hold as many numbers or cells as its variables claim, before memory is asked for.
-
-    Raises:
-        MatConvNetError: it cannot, even if all of it were compressed as far as zlib goes.
-    """
-    most = ZLIB_AT_MOST * path.stat().st_size
-    for name, shape, kind in scipy.io.whosmat(path):
-        if kind != "sparse" and math.prod(shape) > most:
-            raise MatConvNetError(
-                f"{path.name}: {name} claims {math.prod(shape):,} elements, more than a file of "
-                f"{path.stat().st_size:,} bytes can hold: it is damaged"
-            )
-
-
-def _plain(value: Any) -> Any:
-    """A MATLAB value in Python: struct -> dict, cell or struct array -> list, char -> str; numbers stay arrays."""
-    if isinstance(value, (MatlabFunction, MatlabOpaque)) or not isinstance(value, np.ndarray):
-        return value
-    if value.dtype.names:
-        structs = [_plain_struct(item) for item in value.ravel(order="F")]
-        return structs[0] if len(structs) == 1 else structs
-    if value.dtype == object:
-        return [_plain(item) for item in value.ravel(order="F")]
-    if value.dtype.kind == "U":
-        lines = [str(line).rstrip() for line in value.ravel()]  # MATLAB pads the rows of a char matrix
-        return lines[0] if len(lines) == 1 else lines or ""
-    return value
-
-
-def _plain_struct(item: np.void) -> dict[str, Any]:
-    return {name: _plain(item[name]) for name in item.dtype.names or ()}
 
 
 def _metadata(contents: dict[str, Any], net: dict[str, Any], name: str) -> Any:
