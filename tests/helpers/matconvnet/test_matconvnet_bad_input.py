@@ -107,9 +107,7 @@ def test_more_cells_than_the_file_has_bytes_are_refused_before_memory_is_asked_f
     body = flags + dims + name
     path = tmp_path / "net.mat"
     path.write_bytes(header + packing.pack("<II", 14, len(body)) + body)
-    with pytest.raises(
-        MatConvNetError, match=r"net\.mat: .* ends before all of it was there.* 184 bytes"
-    ):
+    with pytest.raises(MatConvNetError, match=r"net\.mat: .* ends before all of it was there.* 184 bytes"):
         load_matconvnet(path)
 
 
