@@ -79,18 +79,21 @@ def _inflated(part: memoryview, order: str) -> tuple[int, memoryview]:
     """The element in a deflated one; what comes out is not longer than its own tag says."""
     stream = zlib.decompressobj()
     try:
-        tag = stream.decompress(part, 8)
+        tag = stream.decompress(part[:SMALL], 8)
         kind, length = struct.unpack(order + "II", tag)
         if kind != MATRIX or length > ZLIB_AT_MOST * len(part):
             raise MatConvNetError(f"a deflated element claims {length:,} bytes out of {len(part):,}: it is damaged")
         found = bytearray(length)
-        place, left = 0, stream.unconsumed_tail
+        place, taken = 0, min(SMALL, len(part))
         while place < length:
+            left: bytes | memoryview = stream.unconsumed_tail
+            if not left:
+                left, taken = part[taken : taken + SMALL], taken + SMALL  # all of it at once would be copied each time
             piece = stream.decompress(left, min(SMALL, length - place))
-            if not piece:
+            if not piece and (stream.eof or taken >= len(part)):
                 raise MatConvNetError(f"a deflated element claims {length:,} bytes, and has {place:,}")
             found[place : place + len(piece)] = piece
-            place, left = place + len(piece), stream.unconsumed_tail
+            place += len(piece)
     except (zlib.error, struct.error) as error:
         raise MatConvNetError(f"a deflated element cannot be read ({error})") from error
     return kind, memoryview(found)

@@ -177,3 +177,13 @@ def test_flipped_bits_and_early_ends_are_one_kind_of_error(tmp_path, compressed)
             broken.write_bytes(data[: int(rng.integers(128, len(whole)))] if number % 5 == 0 else data)
             with suppress(MatConvNetError):  # all else ends the test
                 load_matconvnet(broken).to_module()
+
+
+def test_a_deflated_variable_longer_than_a_piece(tmp_path) -> None:
+    """Random numbers hardly shrink, so it is fed to zlib in several pieces, and comes out in several."""
+    numbers = np.random.default_rng(9).normal(size=(500, 7, 90))
+    path = save(tmp_path / "a.mat", True, numbers=numbers, after=np.ones((2, 3)))
+    assert path.stat().st_size > 2 << 20
+    found = read_v5(path)
+    np.testing.assert_array_equal(found["numbers"], numbers)
+    np.testing.assert_array_equal(found["after"], np.ones((2, 3)))
