@@ -84,12 +84,15 @@ class Where:
         return names[names.index(name) + 1 :]
 
 
-COMPUTED = r"(^|_)mask$|index|inv_freq|freqs|position_ids|(^|[._])(cos|sin)|anchors|grid|rope|num_batches_tracked"
+COMPUTED = re.compile(  # the last part of a name
+    r"(.*_)?mask|(.*_)?index|(inv_)?freqs?(_cis)?|position_ids|(cos|sin)(_cached)?|anchors|anchor_grid|grid|periods|"
+    r"num_batches_tracked"
+)
 
 
 def is_computed(key: str) -> bool:
-    """Whether tensors of this name are computed from sizes, and not trained."""
-    return bool(re.search(COMPUTED, key.rpartition(".")[2]) or re.search(r"(^|\.)(rope|rotary)", key))
+    """Whether tensors of this name are computed from sizes, and not trained: masks, indices, frequencies, grids."""
+    return COMPUTED.fullmatch(key.rpartition(".")[2]) is not None
 
 
 def layers_in_order(model: nn.Module) -> dict[str, tuple[int, int]]:

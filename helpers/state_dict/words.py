@@ -18,7 +18,7 @@ OPPOSITES: tuple[Mapping[str, tuple[str, ...]], ...] = (  # what a word means ->
     {"user": ("user", "users"), "item": ("item", "items")},
     {"text": ("text", "txt", "language"), "image": ("image", "img", "visual", "vision")},
     {"generator": ("generator", "gen", "netg"), "discriminator": ("discriminator", "disc", "netd")},
-    {"actor": ("actor", "policy"), "critic": ("critic", "value")},
+    {"actor": ("actor",), "critic": ("critic",)},
     {"class": ("cls", "class"), "box": ("box", "bbox", "reg"), "mask": ("mask",), "distillation": ("dist",)},
     {"real": ("real",), "imaginary": ("imag", "imaginary")},
     {"row": ("row", "rows"), "column": ("col", "column", "columns")},

@@ -718,3 +718,19 @@ def a_prefix_places_too_few_names() -> Situation:
     given = tensors(checkpoint)
     holds = {key.replace("0.", "body.", 1) if key.startswith("0.") else "end" + key[1:]: t for key, t in given.items()}
     return Situation(model, given, says=["names"], holds=holds)
+
+
+@situation()
+def what_was_trained_is_not_computed_whatever_it_is_called() -> Situation:
+    """A projection of rotated keys, a scale of cosines and a grid of weights lie amid blocks that the model has."""
+    parts = vit_parts()
+    for block in ("blocks.0", "blocks.1"):
+        parts |= {f"{block}.rotary_proj": nn.Linear(6, 6), f"{block}.cosine_scale": torch.empty(6)}
+        parts |= {f"{block}.grid_weight": torch.empty(6, 2)}
+    return Situation(
+        assembled(vit_parts()),
+        tensors(assembled(parts)),
+        says=["rotary_proj|cosine_scale|grid_weight"],
+        holds=None,
+        never=["computed"],
+    )

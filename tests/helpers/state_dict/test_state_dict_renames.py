@@ -389,3 +389,9 @@ def test_opposites_are_not_paired() -> None:
     suggestion = suggest_renames(model, state_dict)
     assert suggestion.mapping == {"body.weight": "trunk.weight", "body.bias": "trunk.bias"}
     assert suggestion.ambiguous == ((("encoder",), ("decoder",)),)
+
+
+def test_the_values_of_an_attention_may_lie_in_a_policy() -> None:
+    model = nn.ModuleDict({"policy": nn.ModuleDict({"v": nn.Linear(5, 6), "out": nn.Linear(6, 4)})})
+    state_dict = nn.ModuleDict({"value": nn.Linear(5, 6), "end": nn.Linear(6, 4)}).state_dict()
+    assert suggest_renames(model, state_dict).mapping["value.weight"] == "policy.v.weight"
