@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 MATLAB = (b"\x00\x01IM", b"\x01\x00MI")  # bytes 124 to 128 of version 5 and 7, in either byte order
-ZIP, LEGACY, SAFETENSORS, MATLAB_5, MATLAB_73, INDEX, FOLDER, UNKNOWN = (
+ZIP, LEGACY, SAFETENSORS, MATLAB_5, MATLAB_73, HDF5, INDEX, FOLDER, UNKNOWN = (
     "zip",
     "legacy",
     "safetensors",
     "MATLAB",
     "MATLAB 7.3",
+    "HDF5",
     "index of shards",
     "folder",
     "unknown",
@@ -68,9 +69,9 @@ BEGINNINGS = {
         MATLAB_73, "a MATLAB v7.3 (HDF5) file", "load_matconvnet of helpers.matconvnet reads it, if it is a network"
     ),
     b"\x89hdf": FileKind(
-        "HDF5",
+        HDF5,
         "an HDF5 file, as Keras and MATLAB write them",
-        "read its arrays with h5py and give them names; MATLAB saves it again with '-v7'",
+        "read its arrays with h5py and give them names, or a MatConvNet network with load_matconvnet",
     ),
     b"\x93numpy": FileKind("numpy", "a numpy array", "read it with numpy.load, and give its tensors names"),
     b"\x1f\x8b": FileKind("gzip", "compressed with gzip", SQUEEZED),

@@ -24,6 +24,7 @@ from .modules import (
     Called,
     Concat,
     ConcatMap,
+    Conv2d,
     Crop,
     FromPixels,
     MirroredLocalResponseNorm,
@@ -82,8 +83,12 @@ def _refuse_unknown(layers: list[Layer], own: Mapping[str, Builder]) -> None:
             f"network[name].params; or give a function that builds it, to_module(builders={{{kind!r}: function}})"
         )
     for layer in layers:
-        if layer.params and layer.type not in WITH_WEIGHTS and layer.type not in own:
-            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) has weights, and nothing is known of their use")
+        unused = [key for key in layer.params if key not in WITH_WEIGHTS.get(layer.type, ())]
+        if unused and layer.type not in own:
+            raise MatConvNetError(
+                f"layer {layer.name!r} ({layer.type}) has {unused[0]}, and nothing is known of its use; to build the "
+                f"network without: del network[{layer.name!r}].params[{unused[0]!r}]"
+            )
         if len(layer.outputs) != 1 and layer.type not in own:
             raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) gives {len(layer.outputs)} variables, not one")
         several = len(layer.inputs) > 1 and layer.type not in JOINS
@@ -156,7 +161,8 @@ def _conv(layer: Layer, arrive: Channels) -> Built:
             f"{group_channels} in each group; the layer before it does not belong here"
         )
     before, padding = _padding(layer.options["pad"])
-    conv = nn.Conv2d(
+    kind = Conv2d if arrive[0] is None else nn.Conv2d
+    conv = kind(
         in_channels,
         out_channels,
         (height, width),
@@ -179,6 +185,10 @@ def _convt(layer: Layer, arrive: Channels) -> Built:
         raise MatConvNetError(
             f"layer {layer.name!r}: {arrive[0] or in_channels} channels arrive, but its weight {tuple(weight.shape)} "
             f"takes {in_channels} in {groups} groups; the layer before it does not belong here"
+        )
+    if bias is not None and len(bias) != group_channels * groups:
+        raise MatConvNetError(
+            f"layer {layer.name!r}: its bias has {len(bias)} values, for {group_channels} channels in {groups} groups"
         )
     top, bottom, left, right = layer.options["crop"]
     alike = top == bottom and left == right
@@ -310,7 +320,10 @@ def _padding(
 
 
 DIMENSIONS = {1: 2, 2: 3, 3: 1, 4: 0}  # MATLAB's H, W, C, N -> PyTorch's
-WITH_WEIGHTS = frozenset({"conv", "convt", "bnorm", "scale", "mulconst"})
+KERNEL = ("weight", "bias")
+WITH_WEIGHTS = {"conv": KERNEL, "convt": KERNEL, "scale": KERNEL, "mulconst": KERNEL} | {
+    "bnorm": (*KERNEL, "running_mean", "running_var")
+}
 BUILDERS: dict[str, Callable[[Layer, Channels], Built]] = {
     "SubP": _sub_pixels,
     "bnorm": _bnorm,

@@ -33,7 +33,7 @@ TYPES = {  # of DagNN -> of SimpleNN, or a name like those
     "MulConst": "mulconst",
     "SubP": "SubP",
 }
-FIELDS = {"poolSize": "pool", "numGroups": "groups"}  # of blocks -> of SimpleNN's layers
+FIELDS = {"poolSize": "pool"}  # of blocks -> of SimpleNN's layers
 NOT_OPTIONS = {"size", "hasBias", "opts", "numChannels", "useShortCircuit", "useShortcircuit"}  # the shapes say it
 
 

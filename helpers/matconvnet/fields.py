@@ -10,14 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from ..errors import MatConvNetError
 from .layer import Layer
-from .layout import hwio_to_oihw
-from .unread import Unread
+from .layout import kernel_tensor, tensor
+from .unread import Unread, is_shape_only
 
 DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the file says nothing
     "conv": {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)},
@@ -42,7 +41,7 @@ COUNTS = {
     "groups": 1,
     "scale": 1,
 }  # options -> how many numbers they are
-LARGEST = np.finfo(np.float32).max
+LARGEST = float(np.finfo(np.float32).max)
 RANGES = {
     "epsilon": (0, MOST),
     "rate": (0, 1),
@@ -54,9 +53,13 @@ RANGES = {
 NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # nor what only matters in MATLAB
     "precious",
     "momentum",
+    "weightsMomentum",
     "filtersMomentum",
     "biasesMomentum",
 }
+
+
+WEIGHTS = ("weights", "filters", "biases")
 
 
 def read_layer(fields: Any, number: int) -> Layer:
@@ -67,8 +70,12 @@ def read_layer(fields: Any, number: int) -> Layer:
     kind, name = fields["type"], fields.get("name")
     name = name if isinstance(name, str) else ""
     label = f"layer {number} ({name or 'without a name'}, {kind})"
-    options = options_of(kind, fields, label)
-    return Layer(name, kind, layer_params(kind, _arrays(fields), options, label), options)
+    more = _more_weights(fields)
+    options = options_of(kind, {key: value for key, value in fields.items() if key not in more}, label)
+    params = layer_params(kind, _arrays(fields), options, label)
+    for key, arrays in more.items():
+        params |= {f"{key}_{i}": tensor(array) for i, array in enumerate(arrays, start=1)}
+    return Layer(name, kind, params, options)
 
 
 def options_of(kind: str, fields: dict[str, Any], label: str) -> dict[str, Any]:
@@ -80,6 +87,7 @@ def options_of(kind: str, fields: dict[str, Any], label: str) -> dict[str, Any]:
     options = dict(DEFAULTS.get(kind, {}))
     for key, value in fields.items():
         if key not in NOT_OPTIONS and not is_empty(value):
+            key = "groups" if key == "numGroups" else key
             options[key] = _option(key, value, label) if kind in CHECKED else _plain_option(value)
         elif key == "class":  # a loss has it, if only an empty one
             options[key] = None
@@ -99,7 +107,7 @@ def layer_params(kind: str, arrays: list[Any], options: dict[str, Any], label: s
         return _bnorm_params(_checked(arrays, label), options["epsilon"], label)
     if kind in ("scale", "mulconst"):
         return _factors(_checked(arrays, label), kind, label)
-    return {f"weights_{i}": _tensor(array) for i, array in enumerate(arrays, start=1) if _is_numeric(array)}
+    return {f"weights_{i}": tensor(array) for i, array in enumerate(arrays, start=1) if _is_numeric(array)}
 
 
 def checked_options(layer: Layer) -> dict[str, Any]:
@@ -162,6 +170,16 @@ def _arrays(fields: dict[str, Any]) -> list[Any]:
     return arrays
 
 
+def _more_weights(fields: dict[str, Any]) -> dict[str, list[NDArray]]:
+    """Arrays that a layer has beside its weights, such as `weights_depth` for a second branch."""
+    found = {}
+    for key, value in fields.items():
+        if key.startswith(WEIGHTS) and key not in NOT_OPTIONS:
+            arrays = [array for array in (value if isinstance(value, list) else [value]) if _is_numeric(array)]
+            found[key] = [array for array in arrays if array.size]
+    return found
+
+
 def _is_numeric(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind in "fiu"
 
@@ -172,9 +190,17 @@ def _checked(arrays: list[Any], label: str) -> list[NDArray]:
             raise MatConvNetError(f"{label}: weights of size 0 stand before others, {_shapes(arrays)}")
         if not _is_numeric(array):
             raise MatConvNetError(f"{label}: its weights are {_why_no_numbers(array)}")
-        if array.dtype.itemsize > 4 and (np.isfinite(array) & (np.abs(array) > LARGEST)).any():
-            raise MatConvNetError(f"{label}: its weights go up to {np.nanmax(np.abs(array)):.3g}, beyond float32")
+        if array.dtype == np.float64 and not is_shape_only(array) and (largest := _largest(array)) > LARGEST:
+            raise MatConvNetError(f"{label}: its weights go up to {largest:.3g}, beyond float32")
     return arrays
+
+
+def _largest(array: NDArray) -> float:
+    """The largest absolute value, infinity and NaN left out."""
+    largest = max(np.fmax.reduce(array, axis=None), -np.fmin.reduce(array, axis=None))
+    if math.isinf(largest):  # only then are the finite ones copied
+        largest = np.abs(array[np.isfinite(array)]).max(initial=0)
+    return float(largest)
 
 
 def _why_no_numbers(array: Any) -> str:
@@ -183,7 +209,7 @@ def _why_no_numbers(array: Any) -> str:
         return "sparse: save full(...) of them"
     if isinstance(array, str) or (isinstance(array, np.ndarray) and array.dtype.kind in "US"):
         return "text, not numbers"
-    if isinstance(array, np.ndarray) and array.dtype.kind == "c":
+    if isinstance(array, Unread) and array.kind.startswith("complex"):
         return "complex: a network computes with real numbers"
     return (
         "no numbers but a MATLAB object; if the network was saved on the GPU, save it again in MATLAB after "
@@ -195,7 +221,7 @@ def _conv_params(arrays: list[NDArray], kind: str, label: str) -> dict[str, Tens
     if not arrays or len(arrays) > 2:
         raise MatConvNetError(f"{label}: expected a kernel and perhaps a bias, found {_shapes(arrays)}")
     try:
-        weight = hwio_to_oihw(arrays[0])
+        weight = kernel_tensor(arrays[0])
     except ValueError as error:
         raise MatConvNetError(f"{label}: {error}") from error
     if len(arrays) == 1:
@@ -213,7 +239,7 @@ def _bnorm_params(arrays: list[NDArray], epsilon: float, label: str) -> dict[str
     if len(arrays) == 3:
         if arrays[2].shape != (len(weight), 2):
             raise MatConvNetError(f"{label}: expected moments ({len(weight)}, 2), found {arrays[2].shape}")
-        mean, sigma = _tensor(arrays[2].astype(np.float64).T)
+        mean, sigma = tensor(arrays[2].astype(np.float64).T)
         params |= {"running_mean": mean, "running_var": (sigma.double() ** 2 - epsilon).float()}
     return params
 
@@ -230,7 +256,7 @@ def _factors(arrays: list[NDArray], kind: str, label: str) -> dict[str, Tensor]:
 def _image(array: NDArray) -> Tensor:
     """(H, W), (H, W, C) -> (1, C, H, W), which PyTorch spreads as MATLAB does."""
     array = array.reshape(array.shape + (1,) * (3 - array.ndim))
-    return _tensor(array.transpose(2, 0, 1)[None])
+    return tensor(array.transpose(2, 0, 1)[None])
 
 
 def _vector(array: NDArray, length: int | None, label: str) -> Tensor:
@@ -238,11 +264,7 @@ def _vector(array: NDArray, length: int | None, label: str) -> Tensor:
     if array.size != max(array.shape) or length not in (None, array.size):
         expected = "a vector" if length is None else f"{length} values, one for each output channel"
         raise MatConvNetError(f"{label}: a bias or multiplier has shape {array.shape}, expected {expected}")
-    return _tensor(array.reshape(-1))
-
-
-def _tensor(array: NDArray) -> Tensor:
-    return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    return tensor(array.reshape(-1))
 
 
 def is_empty(value: Any) -> bool:

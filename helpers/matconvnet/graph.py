@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import replace
 
 from ..errors import MatConvNetError
@@ -17,7 +18,7 @@ def chained(layers: list[Layer], known: frozenset[str]) -> list[Layer]:
     A last layer is a loss if its type says so, or if it has the field `class`, the labels of a training.
     """
     kept = [layer for layer in layers if layer.type not in LOSS_TYPES]
-    if kept and kept[-1].type not in known and _is_loss(kept[-1]):
+    if kept and kept[-1].type not in known and is_loss(kept[-1]):
         kept = kept[:-1]
     variable, found = INPUT, []
     for layer in kept:
@@ -30,17 +31,16 @@ def chained(layers: list[Layer], known: frozenset[str]) -> list[Layer]:
     return found
 
 
-def _is_loss(layer: Layer) -> bool:
+def is_loss(layer: Layer) -> bool:
+    """Whether a layer of a SimpleNN looks like one: by the labels of a training, or by its type."""
     return not layer.params and ("class" in layer.options or "loss" in layer.type.lower())
 
 
 def ends(layers: list[Layer]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(variables that no layer gives, in the order of their use; those that no layer takes)."""
-    written = [variable for layer in layers for variable in layer.outputs]
-    read = [variable for layer in layers for variable in layer.inputs]
-    inputs = dict.fromkeys(variable for variable in read if variable not in set(written))
-    outputs = dict.fromkeys(variable for variable in written if variable not in set(read))
-    return tuple(inputs), tuple(outputs)
+    written = dict.fromkeys(variable for layer in layers for variable in layer.outputs)
+    read = dict.fromkeys(variable for layer in layers for variable in layer.inputs)
+    return tuple(name for name in read if name not in written), tuple(name for name in written if name not in read)
 
 
 def in_order(layers: list[Layer]) -> list[Layer]:
@@ -49,26 +49,33 @@ def in_order(layers: list[Layer]) -> list[Layer]:
     Raises:
         MatConvNetError: two layers write one variable, or layers wait for one another in a circle.
     """
-    writers: dict[str, str] = {}
-    for layer in layers:
+    writers: dict[str, int] = {}
+    for number, layer in enumerate(layers):
         for variable in layer.outputs:
             if variable in writers:
-                raise MatConvNetError(f"layers {writers[variable]!r} and {layer.name!r} both write {variable!r}")
-            writers[variable] = layer.name
+                raise MatConvNetError(
+                    f"layers {layers[writers[variable]].name!r} and {layer.name!r} both write {variable!r}"
+                )
+            writers[variable] = number
+    after: dict[int, list[int]] = {number: [] for number in range(len(layers))}
+    waits_for = []
+    for number, layer in enumerate(layers):
+        before = {writers[variable] for variable in layer.inputs if variable in writers}
+        waits_for.append(len(before))
+        for earlier in before:
+            after[earlier].append(number)
+    ready = [number for number, count in enumerate(waits_for) if not count]  # a heap, for it is in order
     found: list[Layer] = []
-    ready: set[str] = set()
-    waiting = list(layers)
-    while waiting:
-        later = []
-        for layer in waiting:
-            if all(variable in ready or variable not in writers for variable in layer.inputs):
-                found.append(layer)
-                ready.update(layer.outputs)
-            else:
-                later.append(layer)
-        if len(later) == len(waiting):
-            raise MatConvNetError(f"layers wait for one another in a circle, {later[0].name!r} among them")
-        waiting = later
+    while ready:
+        number = heapq.heappop(ready)
+        found.append(layers[number])
+        for later in after[number]:
+            waits_for[later] -= 1
+            if not waits_for[later]:
+                heapq.heappush(ready, later)
+    if len(found) < len(layers):
+        waiting = next(layer for layer, count in zip(layers, waits_for, strict=True) if count)
+        raise MatConvNetError(f"layers wait for one another in a circle, {waiting.name!r} among them")
     return found
 
 

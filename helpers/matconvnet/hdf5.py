@@ -7,81 +7,171 @@ dataset of its size with the attribute `MATLAB_empty`. Links to other places and
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MatConvNetError
-from .unread import Unread
+from .bounds import VALUE, Bounds, Trail
+from .layout import from_planes
+from .sources import Inflated
+from .unread import Unread, shape_only
 
 DEEPEST = 50  # structs and cells in one another
-GZIP_AT_MOST = 1032  # bytes out of one
-MOST = 1_000_000  # values in one file
+OBJECT = 4 * VALUE  # bytes, of a dataset that is open
+ATTRIBUTE = 1 << 15  # bytes, more than MATLAB writes into one
+FEW = 64  # bytes of numbers that a file may leave out
 
 
-def read_hdf5(path: Path) -> dict[str, Any]:
+def read_hdf5(path: Path, bounds: Bounds | None = None) -> dict[str, Any]:
     """Its variables by name: struct -> dict, cell or struct array -> list, char -> str, numbers -> arrays.
 
+    Arrays have MATLAB's shape, and lie in memory as PyTorch has kernels.
+
     Raises:
-        MatConvNetError: it has links, lies deeper in itself than any network, or claims more than it holds.
+        MatConvNetError: it has links, lies deeper in itself than any network, claims more than it holds, or would take
+            more memory than a file of its size may (`Bounds`).
         OSError and others of h5py: it is damaged.
     """
     with h5py.File(path, "r") as file:
-        reader = _Reader(file)
-        return {name: reader.member(file, name, 0) for name in file if not name.startswith("#")}
+        reader = _Reader(file, bounds or Bounds(path))
+        return {name: reader.member(file, name, (name,)) for name in file if not name.startswith("#")}
 
 
 class _Reader:
-    def __init__(self, file: h5py.File) -> None:
-        self.file, self.count = file, 0
+    def __init__(self, file: h5py.File, bounds: Bounds) -> None:
+        self.file, self.bounds = file, bounds
 
-    def member(self, group: h5py.Group, name: str, depth: int) -> Any:
+    def member(self, group: h5py.Group, name: str, trail: Trail) -> Any:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise MatConvNetError(
                 f"{name!r} is a link to another place, which MATLAB does not write: it is not followed"
             )
-        return self.value(group[name], name, depth)
+        return self.value(group[name], trail)
 
-    def value(self, found: Any, name: str, depth: int) -> Any:
-        self.count += 1
-        if depth > DEEPEST or self.count > MOST:
+    def value(self, found: Any, trail: Trail) -> Any:
+        self.bounds.take(OBJECT, "so many values")
+        if len(trail) > DEEPEST:
             raise MatConvNetError("cells lie in one another deeper than any network has them, or in a circle")
         if isinstance(found, h5py.Group):
-            return self._group(found, depth)
+            return self._group(found, trail)
         if not isinstance(found, h5py.Dataset):
             return Unread(type(found).__name__)
-        _check(found, name)
-        kind = _text(found.attrs.get("MATLAB_class", b""))
+        kind = _text(_attribute(found, "MATLAB_class", b""))
         if "MATLAB_object_decode" in found.attrs or kind == "function_handle":
-            return Unread(kind or "object")
-        if found.attrs.get("MATLAB_empty", 0):
-            return _empty(kind, found[()])
+            return Unread("function" if kind == "function_handle" else f"object of the class {kind or 'unknown'}")
+        if _attribute(found, "MATLAB_empty", 0):
+            return _empty(kind, self._numbers(found, trail))
         if found.dtype == h5py.ref_dtype:
-            return [self._referred(place, name, depth) for place in found[()].ravel()]
-        if kind == "char":
-            return _chars(found[()])
+            return [self._referred(place, trail) for place in self._references(found)]
+        if found.dtype.names:
+            return Unread("complex array")
         if kind == "struct" or found.dtype.kind not in "fiub":
             return Unread(kind or str(found.dtype))
-        return np.asarray(found[()]).T
+        numbers = self._numbers(found, trail)
+        return _chars(numbers) if kind == "char" and not isinstance(numbers, Unread) else numbers
 
-    def _group(self, group: h5py.Group, depth: int) -> Any:
+    def _group(self, group: h5py.Group, trail: Trail) -> Any:
         if "MATLAB_sparse" in group.attrs:
             return Unread("sparse array")
         names = _fields(group)
-        fields = {name: self.member(group, name, depth + 1) for name in names}
+        fields = {name: self.member(group, name, (*trail, name)) for name in names}
         are_arrays = [_is_struct_array(group[name]) for name in names]
         if not names or not all(are_arrays):
             return fields
         length = max(len(values) for values in fields.values())
         return [{name: values[i] for name, values in fields.items() if i < len(values)} for i in range(length)]
 
-    def _referred(self, place: h5py.Reference, name: str, depth: int) -> Any:
+    def _referred(self, place: h5py.Reference, trail: Trail) -> Any:
         if not place:
             return Unread("reference to nothing")
-        return self.value(self.file[place], name, depth + 1)
+        return self.value(self.file[place], (*trail, ""))
+
+    def _references(self, dataset: h5py.Dataset) -> list[h5py.Reference]:
+        """The places to which a cell or a struct array refers."""
+        self._check_size(dataset)
+        self.bounds.take(VALUE * math.prod(dataset.shape), "so many values")
+        if dataset.chunks:
+            for _ in self._chunks(dataset):
+                pass  # h5py inflates them again, and is not told how far it may go
+        return dataset[()].ravel().tolist()
+
+    def _numbers(self, dataset: h5py.Dataset, trail: Trail) -> Any:
+        shape, dtype = dataset.shape[::-1] + (1,) * (2 - dataset.ndim), dataset.dtype
+        if not self.bounds.wants(trail, _size(dataset)):
+            return shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")
+        self._check_size(dataset)
+        self.bounds.take(_size(dataset), f"an array {shape} of {dtype}")
+        found = (self._assembled(dataset) if dataset.chunks else np.asarray(dataset[()])).reshape(shape[::-1])
+        return from_planes(np.ascontiguousarray(np.swapaxes(found, -1, -2), dtype.newbyteorder("=")))
+
+    def _check_size(self, dataset: h5py.Dataset) -> None:
+        """See to it that the numbers lie in this file, and are as many as it says, before memory is asked for."""
+        if dataset.external or dataset.is_virtual:
+            raise MatConvNetError(f"{dataset.name!r} lies in another file, which MATLAB does not write: it is not read")
+        size, stored = _size(dataset), dataset.id.get_storage_size()
+        if not dataset.chunks and size > max(stored, FEW):
+            raise MatConvNetError(
+                f"{dataset.name!r} claims {size:,} bytes and has {stored:,} in the file: it is damaged"
+            )
+
+    def _assembled(self, dataset: h5py.Dataset) -> NDArray:
+        found = np.empty(dataset.shape, dataset.dtype)
+        for place, data in self._chunks(dataset):
+            numbers = np.frombuffer(data, dataset.dtype).reshape(dataset.chunks)
+            part = found[tuple(slice(start, start + size) for start, size in zip(place, dataset.chunks, strict=True))]
+            part[...] = numbers[tuple(map(slice, part.shape))]  # one at the edge is longer than what is left
+        return found
+
+    def _chunks(self, dataset: h5py.Dataset) -> Iterator[tuple[tuple[int, ...], bytes]]:
+        """(first index, bytes) of each chunk.
+
+        HDF5 itself inflates a chunk as far as it goes, some thousand times its size, whatever the file says.
+        """
+        size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        self.bounds.take(size, "a chunk of numbers")
+        stored: list[Any] = []
+        dataset.id.chunk_iter(stored.append)
+        expected = math.prod(-(-all_ // one) for all_, one in zip(dataset.shape, dataset.chunks, strict=True))
+        if len(stored) != expected:
+            raise MatConvNetError(f"{dataset.name!r} has {len(stored):,} of its {expected:,} chunks: it is damaged")
+        filters = _filters(dataset)
+        for chunk in stored:
+            if chunk.size > self.bounds.size or not filters <= {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}:
+                raise MatConvNetError(f"{dataset.name!r} is packed as MATLAB does not do it, or is damaged")
+            _, data = dataset.id.read_direct_chunk(chunk.chunk_offset)
+            if h5py.h5z.FILTER_DEFLATE in filters:
+                self.bounds.inflate(size)
+                data = Inflated(io.BytesIO(data), len(data)).take(size)
+            if h5py.h5z.FILTER_SHUFFLE in filters:  # first bytes of all numbers, then all second ones
+                data = np.frombuffer(data, np.uint8).reshape(dataset.dtype.itemsize, -1).T.tobytes()
+            yield chunk.chunk_offset, data
+
+
+def _size(dataset: h5py.Dataset) -> int:
+    """Bytes; h5py's own `nbytes` counts in 64 bits, and damaged files claim more."""
+    return math.prod(dataset.shape) * dataset.dtype.itemsize
+
+
+def _filters(dataset: h5py.Dataset) -> set[int]:
+    made = dataset.id.get_create_plist()
+    return {made.get_filter(i)[0] for i in range(made.get_nfilters())}
+
+
+def _attribute(found: h5py.HLObject, name: str, default: Any) -> Any:
+    """That attribute, if it is no longer than MATLAB writes one."""
+    if name not in found.attrs:
+        return default
+    stored = found.attrs.get_id(name)
+    if math.prod(stored.shape) * stored.dtype.itemsize > ATTRIBUTE:
+        raise MatConvNetError(f"{found.name!r} has an attribute {name} of the shape {stored.shape}: it is damaged")
+    return found.attrs[name]
 
 
 def _is_struct_array(member: Any) -> bool:
@@ -92,17 +182,8 @@ def _is_struct_array(member: Any) -> bool:
 def _fields(group: h5py.Group) -> list[str]:
     """The names of a struct's fields, in MATLAB's order if the file has it."""
     there = list(group)
-    named = ["".join(map(_text, letters)) for letters in group.attrs.get("MATLAB_fields", [])]
+    named = ["".join(map(_text, letters)) for letters in _attribute(group, "MATLAB_fields", [])]
     return named if sorted(named) == sorted(there) else there
-
-
-def _check(dataset: h5py.Dataset, name: str) -> None:
-    """See to it that the numbers lie in this file, and can be as many as it says, before memory is asked for."""
-    if dataset.external or dataset.is_virtual:
-        raise MatConvNetError(f"{name!r} lies in another file, which MATLAB does not write: it is not read")
-    size, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    if size > max(stored, 1) * (GZIP_AT_MOST if dataset.chunks else 1) and size > 64:
-        raise MatConvNetError(f"{name!r} claims {size:,} bytes and has {stored:,} in the file: it is damaged")
 
 
 def _empty(kind: str, size: Any) -> Any:
@@ -114,11 +195,10 @@ def _empty(kind: str, size: Any) -> Any:
     return np.zeros(shape if math.prod(shape) == 0 else (0, 0))
 
 
-def _chars(codes: Any) -> Any:
+def _chars(codes: NDArray) -> Any:
     """Text; several rows are several texts, which MATLAB pads."""
-    rows = np.atleast_2d(np.asarray(codes).T)
-    lines = ["".join(map(chr, row)).rstrip() if len(rows) > 1 else "".join(map(chr, row)) for row in rows.tolist()]
-    return lines[0] if len(lines) == 1 else lines
+    lines = ["".join(map(chr, row)) for row in codes.reshape(len(codes), -1).tolist()]
+    return lines[0] if len(lines) == 1 else [line.rstrip() for line in lines]
 
 
 def _text(value: Any) -> str:

@@ -17,7 +17,8 @@ class Layer:
             could not be the name of a module; made up of type and number (`conv1`) where the file has none.
         type: MatConvNet's type: `conv`, `relu`, `pool`, `bnorm`, ...
         params: `weight` and `bias`; for bnorm also `running_mean` and `running_var`; for a type unknown here
-            the arrays as they stand in the file, as `weights_1`, `weights_2`, ...
+            the arrays as they stand in the file, as `weights_1`, `weights_2`, ...; so for fields like
+            `weights_depth`, which some networks have beside their weights: `weights_depth_1`, ...
         options: for instance `stride` (vertical, horizontal), `pad` (top, bottom, left, right), `dilate`,
             `pool` (height, width), `method`, `leak`, `rate`, `param`, `epsilon`.
         inputs: names of the variables that a layer of a DagNN takes; () in a SimpleNN, a chain.

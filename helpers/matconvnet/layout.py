@@ -6,6 +6,9 @@ PyTorch wants (out, in, H, W), "OIHW".
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +16,55 @@ from torch import Tensor
 
 from ..errors import MatConvNetError
 from ..layers import whole_number
+from .unread import is_shape_only
+
+PIECE = 1 << 20  # bytes at a time, enough for all threads
+
+
+def read_planes(shape: tuple[int, ...], dtype: np.dtype, read_into: Callable[[memoryview], None]) -> NDArray:
+    """MATLAB's numbers, whose first dimension runs fastest, so that kernels lie in memory as PyTorch has them.
+
+    Of (H, W, in, out) the file has one plane (H, W) of an output channel after the other, each by columns: here they
+    are written by rows, and no other copy is needed.
+
+    Args:
+        shape: two dimensions at least.
+        dtype: of the file, its byte order included; the array has this machine's.
+        read_into: fills memory with the next bytes.
+
+    Returns:
+        An array of that shape, a view of memory of its own.
+    """
+    rows, columns = shape[:2]
+    count = math.prod(shape[2:])
+    native = dtype.newbyteorder("=")
+    # torch's memory, for numpy asks for huge pages, which are slow to get
+    memory = torch.empty(math.prod(shape) * native.itemsize, dtype=torch.uint8)
+    planes = memory.numpy().view(native).reshape(count, rows, columns)
+    if dtype == native and min(rows, columns) == 1:  # nothing is to be exchanged
+        read_into(memory.numpy().data)
+    elif planes.size:
+        most = max(1, PIECE // (rows * columns * dtype.itemsize))
+        piece = np.empty((min(most, count), columns, rows), dtype)
+        for start in range(0, count, most):
+            part = piece[: min(most, count - start)]
+            read_into(part.reshape(-1).view(np.uint8).data)
+            to = torch.from_numpy(planes[start : start + len(part)])
+            to.copy_(torch.from_numpy(part.astype(native, copy=False)).transpose(1, 2))  # on all threads
+    return from_planes(planes.reshape(*shape[:1:-1], rows, columns))
+
+
+def from_planes(planes: NDArray) -> NDArray:
+    """(out, in, H, W) -> (H, W, in, out), the same memory; of any number of dimensions from 2 on."""
+    last = planes.ndim - 1
+    return planes.transpose(last - 1, last, *range(last - 2, -1, -1))
+
+
+def tensor(array: NDArray) -> Tensor:
+    """As a float32 tensor, contiguous; it shares memory with an array that is both already."""
+    if is_shape_only(array):
+        return torch.empty(array.shape, device="meta")
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(array.shape))
 
 
 def hwio_to_oihw(kernel: NDArray) -> Tensor:
@@ -30,13 +82,17 @@ def hwio_to_oihw(kernel: NDArray) -> Tensor:
     Raises:
         MatConvNetError: fewer than 2 or more than 4 dimensions, or no real numbers.
     """
-    kernel = np.asarray(kernel)
+    return kernel_tensor(np.array(kernel, order="K"))
+
+
+def kernel_tensor(kernel: NDArray) -> Tensor:
+    """As `hwio_to_oihw`, but in the memory of the kernel if it lies there as PyTorch wants it."""
     if kernel.dtype.kind not in "fiub":
         raise MatConvNetError(f"a MatConvNet kernel holds real numbers, this one is {kernel.shape} {kernel.dtype}")
     if not 2 <= kernel.ndim <= 4:
         raise MatConvNetError(f"a MatConvNet kernel has 2 to 4 dimensions (H, W, in, out), this one is {kernel.shape}")
-    kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
-    return torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1), dtype=np.float32, order="C"))
+    kernel = kernel[(...,) + (None,) * (4 - kernel.ndim)]
+    return tensor(kernel.transpose(3, 2, 0, 1))
 
 
 def conv_to_linear(weight: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from torch.nn.utils import parametrize
 from ..errors import MatConvNetError
 from ..layers import why_not_plain
 from .layer import Layer
-from .layout import conv_to_linear
 
 
 def match_parameters(layers: list[Layer], model: nn.Module, leave_out: Collection[str]) -> OrderedDict[str, Tensor]:
@@ -64,12 +63,12 @@ def _fit(layer: Layer, name: str, module: nn.Module) -> dict[str, Tensor]:
         )
     if parametrize.is_parametrized(module):
         raise MatConvNetError(f"{why_not_plain(None, module, name)}")
-    params = {key: tensor.clone() for key, tensor in layer.params.items()}
+    params = dict(layer.params)
     if isinstance(module, nn.Linear) and layer.type == "conv":
-        params["weight"] = conv_to_linear(params["weight"])
+        params["weight"] = params["weight"].flatten(1)  # as `conv_to_linear`, without a copy
     if isinstance(module, _BatchNorm) and "running_var" in params:
         # sigma^2 = variance + epsilon must stay what it was, whatever epsilon the model adds
-        params["running_var"] += layer.options["epsilon"] - module.eps
+        params["running_var"] = params["running_var"] + layer.options["epsilon"] - module.eps
     expected = {key: t.shape for key, t in module.state_dict().items() if key != "num_batches_tracked"}
     if expected != {key: t.shape for key, t in params.items()}:
         raise MatConvNetError(

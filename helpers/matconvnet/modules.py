@@ -27,6 +27,15 @@ class AvgPool2d(nn.Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
+class Conv2d(nn.Conv2d):
+    """A conv at the input: in how many groups it is, only the channels that arrive can tell."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out_channels, h, w), for C any multiple of the channels that the kernel reads."""
+        groups = max(1, x.shape[-3] // self.weight.shape[1])
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, groups)
+
+
 class MirroredLocalResponseNorm(nn.LocalResponseNorm):
     """For even sizes: MatConvNet looks one channel further up, PyTorch one channel further down."""
 

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..errors import MatConvNetError
@@ -19,6 +16,7 @@ from .building import KNOWN, Builder, build_module
 from .graph import chained, ends, without_losses
 from .layer import Layer
 from .matching import match_parameters
+from .preprocessing import not_applied, prepare
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,9 @@ class Network:
         keeps as convs, are reshaped for a Linear. Shapes are compared, but two neighbours of one shape could still
         be exchanged, so compare the outputs of the two networks afterwards.
 
+        The tensors are the network's own, which `load_state_dict` copies; with `assign=True` the model takes them
+        over, and what trains the model then changes this network.
+
         Args:
             model: what to fill.
             leave_out: names of layers to skip with their partner, for instance a head with other classes; load
@@ -130,10 +131,11 @@ class Network:
     def preprocess(self, images: Tensor) -> Tensor:
         """Images as people have them -> what the network takes: resized to `imageSize`, minus `averageImage`.
 
-        Images are resized as MATLAB's `imresize` does it, but for a rim one kernel wide, where MATLAB mirrors the
-        image. Where the file has `imageStd`, as networks have that were imported from PyTorch, it is divided by, and
-        the scale is 0 to 1 if that of `averageImage` is. The fields `border`, `cropSize` and `keepAspect`, which some
-        training scripts use, are not applied.
+        Where the file has a `cropSize` or a `border`, that part of the middle is taken, of the shape of `imageSize`
+        unless `keepAspect` is false. Images are resized as MATLAB's `imresize` does it, but for a rim one kernel wide,
+        where MATLAB mirrors the image. Where the file has `imageStd`, as networks have that were imported from PyTorch,
+        it is divided by, and the scale is 0 to 1 if that of `averageImage` is. What else the file has under
+        `normalization` and is not applied stands below the table of the network.
 
         Args:
             images: (N, C, H, W) or (C, H, W), RGB, **0-255**, uint8 or float.
@@ -145,50 +147,7 @@ class Network:
             MatConvNetError: not such images: values between 0 and 1, negative, above 255 or NaN, or channels last; or
                 the file does not say how to preprocess.
         """
-        if "averageImage" not in self.normalization:
-            raise MatConvNetError(
-                "this file has no normalization.averageImage: ask its author how images were prepared "
-                "(MatConvNet's own nets take RGB, 0-255, minus the training images' mean)"
-            )
-        average = _average_image(self.normalization["averageImage"])
-        size = self.normalization.get("imageSize")
-        if size is not None and not isinstance(size, tuple):
-            raise MatConvNetError(f"normalization.imageSize is {size!r:.60}, not height and width")
-        if not isinstance(images, Tensor) or images.is_complex() or images.is_meta or images.dtype == torch.bool:
-            found = f"{images.dtype} on {images.device}" if isinstance(images, Tensor) else type(images).__name__
-            raise MatConvNetError(f"expected images as a tensor of numbers from 0 to 255, got {found}")
-        if images.ndim == 3:
-            images = images[None]
-        if images.ndim != 4 or len(average) not in (1, images.shape[1]) or 0 in images.shape[2:]:
-            raise MatConvNetError(
-                f"expected images (N, {len(average)}, H, W) or ({len(average)}, H, W), got {tuple(images.shape)}"
-            )
-        if images.numel() and images.min() < 0:
-            raise MatConvNetError(
-                "these images have negative values, MatConvNet networks take 0 to 255: undo the normalising"
-            )
-        if images.numel() and not images.max() <= 255:  # NaN is not, either
-            raise MatConvNetError(f"these images go up to {float(images.max()):.3g}, MatConvNet networks take 0 to 255")
-        if images.is_floating_point() and images.numel() and 0 < images.max() <= 1:
-            raise MatConvNetError(
-                "these images lie between 0 and 1, MatConvNet networks take 0 to 255: multiply by 255"
-            )
-        height_width = tuple(images.shape[2:] if size is None else size[:2])
-        resized = _resize(images.float(), height_width, str(self.normalization.get("interpolation", "bicubic")))
-        if average.shape[1:] not in ((1, 1), resized.shape[2:]):
-            raise MatConvNetError(
-                f"averageImage is {tuple(average.shape)} but the resized images are {tuple(resized.shape[1:])}"
-            )
-        deviation = self.normalization.get("imageStd")
-        unit = float(average.abs().max()) <= 1 and bool(average.any())
-        if deviation is None and unit:
-            raise MatConvNetError(
-                f"averageImage goes up to {float(average.abs().max()):.3g}, so this network does not take 0 to 255, "
-                "and the file does not say what it takes: ask its author, and prepare the images yourself"
-            )
-        resized = resized / 255 if unit else resized
-        resized = resized - average.to(resized.device)
-        return resized if deviation is None else resized / _deviation(deviation, len(average)).to(resized.device)
+        return prepare(images, self.normalization)
 
     def __repr__(self) -> str:
         return "\n".join([*text_table(self._table()), self._summary()])
@@ -211,6 +170,8 @@ class Network:
         count = sum(t.numel() for t in self.state_dict().values())
         classes = f"{len(self.classes)} classes" if self.classes else "no class names"
         known = "known" if self.normalization else "not in the file"
+        if unused := not_applied(self.normalization):
+            known += f", but {', '.join(unused)} not applied"
         return f"{len(self.layers)} layers, {count:,} parameters, {classes}, preprocessing {known}"
 
 
@@ -222,42 +183,6 @@ def _checked_outputs(outputs: object, graph: list[Layer]) -> tuple[str, ...]:
     if unknown:
         raise MatConvNetError(f"no layer gives {unknown[0]!r:.60}; the last ones give {', '.join(written[-4:])}")
     return tuple(outputs)
-
-
-def _average_image(value: Any) -> Tensor:
-    """One value per channel in any orientation -> (C, 1, 1); a full (H, W, C) or grey (H, W) image -> (C, H, W)."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-        raise MatConvNetError(f"normalization.averageImage is {value!r:.60}, not finite numbers")
-    average = torch.as_tensor(np.array(array, dtype=np.float32))
-    if not average.any():  # importers write zeros of any shape where nothing is to be taken away
-        return torch.zeros(1, 1, 1)
-    if average.ndim == 2 and 1 not in average.shape:
-        return average[None]
-    if average.ndim == 3 and average.shape[:2] != (1, 1):
-        return average.permute(2, 0, 1)
-    return average.reshape(-1, 1, 1)
-
-
-def _deviation(value: Any, channels: int) -> Tensor:
-    """One number, or one for each channel -> (C, 1, 1)."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.size not in (1, channels):
-        raise MatConvNetError(f"normalization.imageStd is {value!r:.60}, not a number for each of {channels} channels")
-    if (array <= 0).any():
-        raise MatConvNetError(f"normalization.imageStd is {value!r:.60}, and cannot be divided by")
-    return torch.as_tensor(np.array(array, dtype=np.float32)).reshape(-1, 1, 1)
-
-
-def _resize(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """As MATLAB's `imresize`, whose default is bicubic and which smooths when it makes an image smaller."""
-    if tuple(images.shape[2:]) == size:
-        return images
-    if interpolation == "nearest":
-        return F.interpolate(images, size=size, mode="nearest-exact")
-    if interpolation not in ("bilinear", "bicubic"):
-        raise MatConvNetError(f"cannot resize by {interpolation!r}; resize to {size} yourself before preprocess")
-    return F.interpolate(images, size=size, mode=interpolation, align_corners=False, antialias=True)
 
 
 def _is_short(value: Any) -> bool:

@@ -1,4 +1,9 @@
-"""What stands for a MATLAB value that has no place here."""
+"""What stands for a MATLAB value that has no place here, or that nobody asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Unread:
@@ -9,3 +14,13 @@ class Unread:
 
     def __repr__(self) -> str:
         return f"<a MATLAB {self.kind}, not read>"
+
+
+def shape_only(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+    """An array of that shape that takes no memory: one zero, repeated."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def is_shape_only(array: NDArray) -> bool:
+    """Whether it came from `shape_only`."""
+    return array.size > 1 and not any(array.strides)

@@ -8,22 +8,19 @@ deflated. Source: MathWorks, MAT-File Format (2021).
 from __future__ import annotations
 
 import math
-import mmap
 import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import MatConvNetError
-from .unread import Unread
+from .bounds import VALUE, Bounds, Trail
+from .layout import read_planes
+from .sources import Inflated, Source, Stored
+from .unread import Unread, shape_only
 
 DEEPEST = 50  # structs and cells in one another
-ZLIB_AT_MOST = 1032  # bytes out of one
-SMALL = 1 << 20  # bytes; what is larger is not copied here
 HEADER = 128
 MATRIX, COMPRESSED = 14, 15
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -32,169 +29,177 @@ CELL, STRUCT, OBJECT, CHAR, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 4, 5, 16, 17
 NUMERIC = range(6, 16)
 
 
-def read_v5(path: Path) -> dict[str, Any]:
+def read_v5(path: Path, bounds: Bounds | None = None) -> dict[str, Any]:
     """Its variables by name: struct -> dict, cell or struct array -> list, char -> str, numbers -> arrays.
 
-    Arrays have MATLAB's shape and the dtype in which they are stored. Large ones of an uncompressed file lie in the
-    file, which is mapped.
+    Arrays have MATLAB's shape and the dtype in which they are stored, and lie in memory as PyTorch has kernels.
 
     Raises:
-        MatConvNetError: it is damaged, or claims more than it holds.
+        MatConvNetError: it is damaged, claims more than it holds, or would take more memory than a file of its size
+            may (`Bounds`).
     """
-    with path.open("rb") as file:
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    if len(data) < HEADER:
-        raise MatConvNetError(f"it ends within its head, {len(data)} bytes")
-    order = ">" if bytes(data[126:128]) == b"MI" else "<"
+    bounds = bounds or Bounds(path)
     variables: dict[str, Any] = {}
-    for kind, part in _elements(data[HEADER:], order):
-        if kind == COMPRESSED:
-            kind, part = _inflated(part, order)
-        if kind == MATRIX:
-            name, value = _Matrix(part, order).read(0)
-            if name and not name.startswith("__"):
-                variables[name] = value
+    with path.open("rb") as file:
+        head = file.read(HEADER)
+        if len(head) < HEADER:
+            raise MatConvNetError(f"it ends within its head, {len(head)} bytes")
+        order = ">" if head[126:] == b"MI" else "<"
+        place = HEADER
+        while place + 8 <= bounds.size:
+            reader = _Reader(Stored(file, place), order, bounds)
+            kind, length, following = reader.element(bounds.size)
+            if kind == COMPRESSED:
+                following = place + 8 + length  # which is not rounded up
+                reader = _Reader(Inflated(file, length), order, bounds)
+                kind, length = struct.unpack(order + "II", reader.source.take(8))
+                bounds.inflate(length)
+            if kind == MATRIX:
+                name, value = reader.variable(reader.source.place + length)
+                if name and not name.startswith("__"):
+                    variables[name] = value
+            place = following
     return variables
 
 
-def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """(type, data) of the elements one after the other."""
-    place = 0
-    while place + 8 <= len(data):
-        first, length = struct.unpack_from(order + "II", data, place)
+class _Reader:
+    """Elements one after the other; `end` is where the element ends in which they lie."""
+
+    def __init__(self, source: Source, order: str, bounds: Bounds) -> None:
+        self.source, self.order, self.bounds = source, order, bounds
+
+    def element(self, end: int) -> tuple[int, int, int]:
+        """(type, length, place of the next one) of the element that begins here; its data comes next."""
+        if end - self.source.place < 8:
+            raise MatConvNetError("a variable ends before all of it was there")
+        (first,) = struct.unpack(self.order + "I", self.source.take(4))
         if first >> 16:  # a small one: type and length in one word, the data in the other
-            kind, length, start, following = first & 0xFFFF, first >> 16, place + 4, place + 8
+            kind, length, following = first & 0xFFFF, first >> 16, self.source.place + 4
             if length > 4:
                 raise MatConvNetError(f"a small element claims {length} bytes, and has 4")
         else:
-            kind, start = first, place + 8
-            following = start + (length if kind == COMPRESSED else -(-length // 8) * 8)
-        if start + length > len(data):
-            raise MatConvNetError(f"an element claims {length:,} bytes, and {len(data) - start:,} are left")
-        yield kind, data[start : start + length]
-        place = following
+            (length,) = struct.unpack(self.order + "I", self.source.take(4))
+            kind, following = first, self.source.place + -(-length // 8) * 8
+        if self.source.place + length > end:
+            left = end - self.source.place
+            raise MatConvNetError(f"an element claims {length:,} bytes, and {left:,} are left")
+        return kind, length, min(following, end)
 
+    def variable(self, end: int) -> tuple[str, Any]:
+        """The one whose elements begin here: (name, value)."""
+        kind, shape, name, is_complex = self._head(end)
+        return name, self._value(kind, shape, is_complex, end, (name,))
 
-def _inflated(part: memoryview, order: str) -> tuple[int, memoryview]:
-    """The element in a deflated one; what comes out is not longer than its own tag says."""
-    stream = zlib.decompressobj()
-    try:
-        tag = stream.decompress(part[:SMALL], 8)
-        kind, length = struct.unpack(order + "II", tag)
-        if kind != MATRIX or length > ZLIB_AT_MOST * len(part):
-            raise MatConvNetError(f"a deflated element claims {length:,} bytes out of {len(part):,}: it is damaged")
-        found = bytearray(length)
-        place, taken = 0, min(SMALL, len(part))
-        while place < length:
-            left: bytes | memoryview = stream.unconsumed_tail
-            if not left:
-                left, taken = part[taken : taken + SMALL], taken + SMALL  # all of it at once would be copied each time
-            piece = stream.decompress(left, min(SMALL, length - place))
-            if not piece and (stream.eof or taken >= len(part)):
-                raise MatConvNetError(f"a deflated element claims {length:,} bytes, and has {place:,}")
-            found[place : place + len(piece)] = piece
-            place += len(piece)
-    except (zlib.error, struct.error) as error:
-        raise MatConvNetError(f"a deflated element cannot be read ({error})") from error
-    return kind, memoryview(found)
-
-
-class _Matrix:
-    """One variable, or what lies in one."""
-
-    def __init__(self, part: memoryview, order: str) -> None:
-        self.order, self.elements = order, _elements(part, order)
-
-    def read(self, depth: int) -> tuple[str, Any]:
-        """(name, value)."""
-        if depth > DEEPEST:
-            raise MatConvNetError("cells lie in one another deeper than any network has them")
-        flags = self._numbers("the flags", 2)
-        kind, is_complex = int(flags[0]) & 0xFF, bool(int(flags[0]) & 0x0800)
+    def _head(self, end: int) -> tuple[int, tuple[int, ...], str, bool]:
+        """(class, shape, name, whether the numbers are complex)."""
+        flags = self._integers("the flags", 2, end)
+        kind = flags[0] & 0xFF
         if kind == OPAQUE:
-            return self._text(), Unread("object")
-        shape = tuple(int(size) for size in self._numbers("the dimensions", None))
+            return kind, (), self._name(end), False
+        shape = self._integers("the dimensions", None, end)
         if len(shape) < 2 or min(shape) < 0:
             raise MatConvNetError(f"a variable has the dimensions {shape}")
-        return self._text(), self._value(kind, shape, is_complex, depth)
+        return kind, shape, self._name(end), bool(flags[0] & 0x0800)
 
-    def _value(self, kind: int, shape: tuple[int, ...], is_complex: bool, depth: int) -> Any:
-        count = math.prod(shape)
+    def _value(self, kind: int, shape: tuple[int, ...], is_complex: bool, end: int, trail: Trail) -> Any:
         if kind == CELL:
-            return [self._inner(depth) for _ in range(count)]  # a large claim costs nothing: the first lack ends it
-        if kind in (STRUCT, OBJECT):
-            if kind == OBJECT:
-                self._text()
-            return self._structs(count, depth)
+            # a large claim costs nothing: the first that lacks ends it
+            return [self._inner(end, trail) for _ in range(math.prod(shape))]
+        if kind == STRUCT:
+            return self._structs(math.prod(shape), end, trail)
+        if kind == OPAQUE:
+            self._name(end)  # "MCOS"
+        if kind in (OBJECT, OPAQUE):
+            return Unread(f"object of the class {self._name(end)}")
         if kind == CHAR:
-            return self._chars(shape)
-        if kind == SPARSE:
-            return Unread("sparse array")
-        if kind == FUNCTION:
-            return Unread("function")
+            return self._chars(shape, end)
+        if kind in UNREAD:
+            return Unread(UNREAD[kind])
         if kind not in NUMERIC:
             raise MatConvNetError(f"a variable is of class {kind}, which there is not")
-        array = self._array(shape)
-        return array + 1j * self._array(shape) if is_complex else array
+        return Unread("complex array") if is_complex else self._array(shape, end, trail)
 
-    def _structs(self, count: int, depth: int) -> Any:
-        length = int(self._numbers("the length of field names", 1)[0])
-        _, letters = self._next()
-        if length < 1 or len(letters) % length:
-            raise MatConvNetError(f"the names of fields are {length} bytes each, of {len(letters)}")
-        names = [_name(letters[place : place + length]) for place in range(0, len(letters), length)]
-        if not names:
-            return {} if count == 1 else []
-        found = [{name: self._inner(depth) for name in names} for _ in range(count)]
-        return found[0] if len(found) == 1 else found
-
-    def _inner(self, depth: int) -> Any:
-        kind, part = self._next()
+    def _inner(self, end: int, trail: Trail) -> Any:
+        """The value that begins here, without its name, which is empty."""
+        kind, length, following = self.element(end)
         if kind != MATRIX:
             raise MatConvNetError(f"a cell or struct holds an element of type {kind}, where a value belongs")
-        return _Matrix(part, self.order).read(depth + 1)[1] if len(part) else np.zeros((0, 0))
+        if len(trail) > DEEPEST:
+            raise MatConvNetError("cells lie in one another deeper than any network has them")
+        self.bounds.take(VALUE, "so many values")
+        if not length:
+            return np.zeros((0, 0))
+        inner_end = self.source.place + length
+        kind, shape, _, is_complex = self._head(inner_end)
+        value = self._value(kind, shape, is_complex, inner_end, (*trail, ""))
+        self.source.skip(following - self.source.place)
+        return value
 
-    def _array(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        kind, part = self._next()
+    def _structs(self, count: int, end: int, trail: Trail) -> Any:
+        (length,) = self._integers("the length of field names", 1, end)
+        _, letters = self._data(end)
+        if length < 1 or len(letters) % length:
+            raise MatConvNetError(f"the names of fields are {length} bytes each, of {len(letters)}")
+        names = [_text(letters[place : place + length]) for place in range(0, len(letters), length)]
+        if not names:
+            return {} if count == 1 else []
+        found = []
+        for _ in range(count):
+            self.bounds.take(VALUE, "so many values")
+            found.append({name: self._inner(end, (*trail, name)) for name in names})
+        return found[0] if len(found) == 1 else found
+
+    def _array(self, shape: tuple[int, ...], end: int, trail: Trail) -> Any:
+        kind, length, following = self.element(end)
         if kind not in NUMBERS:
             raise MatConvNetError(f"numbers are stored as type {kind}, which there is not")
         dtype = np.dtype(self.order + NUMBERS[kind])
-        if len(part) != math.prod(shape) * dtype.itemsize:
-            raise MatConvNetError(f"an array {shape} of {dtype} has {len(part):,} bytes")
-        array = np.frombuffer(part, dtype).reshape(shape, order="F")
-        return array.copy(order="F") if len(part) <= SMALL else array
+        if length != math.prod(shape) * dtype.itemsize:
+            raise MatConvNetError(f"an array {shape} of {dtype} has {length:,} bytes")
+        if self.bounds.wants(trail, length):
+            self.bounds.take(length, f"an array {shape} of {dtype}")
+            found: Any = read_planes(shape, dtype, self.source.read_into)
+        else:
+            found = shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")
+        self.source.skip(following - self.source.place)
+        return found
 
-    def _chars(self, shape: tuple[int, ...]) -> Any:
-        kind, part = self._next()
+    def _chars(self, shape: tuple[int, ...], end: int) -> Any:
+        kind, data = self._data(end)
+        self.bounds.take(VALUE * shape[0] if shape[0] > 1 else 0, "so many lines of text")
         if kind in TEXTS:
-            text = bytes(part).decode(
-                TEXTS[kind] + ("" if kind == 16 else "-le" if self.order == "<" else "-be"), "replace"
-            )
+            ending = "" if kind == 16 else "-le" if self.order == "<" else "-be"
+            text = data.decode(TEXTS[kind] + ending, "replace")
         elif kind in NUMBERS and NUMBERS[kind][0] != "f":
-            text = "".join(chr(code) for code in np.frombuffer(part, self.order + NUMBERS[kind]).tolist() if code >= 0)
+            text = "".join(chr(code) for code in np.frombuffer(data, self.order + NUMBERS[kind]).tolist() if code >= 0)
         else:
             raise MatConvNetError(f"text is stored as type {kind}, which there is not")
         rows, columns = shape[0], math.prod(shape[1:])
         if len(text) != rows * columns:
             raise MatConvNetError(f"text {shape} has {len(text)} letters")
-        lines = [text[row::rows].rstrip() if rows > 1 else text for row in range(rows)]
-        return lines[0] if len(lines) == 1 else lines or ""
+        return [text[row::rows].rstrip() for row in range(rows)] if rows > 1 else text
 
-    def _text(self) -> str:
-        return _name(self._next()[1])
+    def _name(self, end: int) -> str:
+        return _text(self._data(end)[1])
 
-    def _numbers(self, what: str, count: int | None) -> NDArray[Any]:
-        kind, part = self._next()
-        if kind not in (5, 6) or not len(part) or len(part) % 4 or count not in (None, len(part) // 4):
-            raise MatConvNetError(f"{what} of a variable are {len(part)} bytes of type {kind}")
-        return np.frombuffer(part, self.order + NUMBERS[kind])
+    def _integers(self, what: str, count: int | None, end: int) -> tuple[int, ...]:
+        kind, data = self._data(end)
+        if kind not in (5, 6) or not data or len(data) % 4 or count not in (None, len(data) // 4):
+            raise MatConvNetError(f"{what} of a variable are {len(data)} bytes of type {kind}")
+        return tuple(np.frombuffer(data, self.order + NUMBERS[kind]).tolist())
 
-    def _next(self) -> tuple[int, memoryview]:
-        found = next(self.elements, None)
-        if found is None:
-            raise MatConvNetError("a variable ends before all of it was there")
-        return found
+    def _data(self, end: int) -> tuple[int, bytes]:
+        """(type, data) of a short element."""
+        kind, length, following = self.element(end)
+        self.bounds.take(MANIFOLD * length, "text or sizes")
+        data = self.source.take(length)
+        self.source.skip(following - self.source.place)
+        return kind, data
 
 
-def _name(letters: memoryview) -> str:
-    return bytes(letters).partition(b"\0")[0].decode("latin-1")
+MANIFOLD = 12  # bytes of memory for one byte of text or of a size, while they are read
+UNREAD = {SPARSE: "sparse array", FUNCTION: "function"}
+
+
+def _text(letters: bytes) -> str:
+    return letters.partition(b"\0")[0].decode("latin-1")

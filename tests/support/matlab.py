@@ -144,3 +144,13 @@ def dag(layers: list[dict[str, Any]], params: dict[str, Any], meta: Any = None) 
         "layers": structs(*layers),
         "meta": np.zeros((0, 0)) if meta is None else meta,
     }
+
+
+def plain(value: Any) -> Any:
+    """What scipy would save -> dictionaries, lists, texts and arrays, as the writer of v7.3 takes them."""
+    if isinstance(value, np.ndarray) and (value.dtype.names or value.dtype == object):
+        if value.dtype.names:
+            items = [{name: plain(item[name]) for name in value.dtype.names} for item in value.ravel()]
+            return items[0] if value.size == 1 else items
+        return [plain(item) for item in value.ravel()]
+    return np.asarray(value) if isinstance(value, list) else value

@@ -323,11 +323,12 @@ def test_a_chain_with_convt_concat_sub_pixels_and_a_loss_of_any_type(tmp_path) -
 
 
 def test_an_unknown_last_layer_is_no_loss_unless_it_says_so(tmp_path) -> None:
-    odd = load_matconvnet(save(tmp_path / "net.mat", layers=cell(struct(type="relu"), struct(type="upsmpl"))))
+    first = struct(type="conv", weights=cell(KERNEL, BIAS))
+    odd = load_matconvnet(save(tmp_path / "net.mat", layers=cell(first, struct(type="upsmpl"))))
     with pytest.raises(MatConvNetError, match="cannot build 'upsmpl1'"):
         odd.to_module()
-    loss = load_matconvnet(save(tmp_path / "net.mat", layers=cell(struct(type="relu"), struct(type="PSNRLoss"))))
-    assert loss.outputs == ("relu1",)
+    loss = load_matconvnet(save(tmp_path / "net.mat", layers=cell(first, struct(type="PSNRLoss"))))
+    assert loss.outputs == ("conv1",)
 
 
 def test_net_may_be_the_cell_itself(tmp_path) -> None:

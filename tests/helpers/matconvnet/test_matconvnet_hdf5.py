@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from given import folder
-from matlab import cell, dag, dag_layer, save, struct
+from matlab import cell, dag, dag_layer, plain, save, struct
 from matlab73 import save73
 from torch.testing import assert_close
 
@@ -16,16 +16,6 @@ from helpers.matconvnet import MatConvNetError, Network, load_matconvnet
 from helpers.state_dict import read_state_dict
 
 RNG = np.random.default_rng(5)
-
-
-def plain(value: Any) -> Any:
-    """What scipy would save -> dictionaries, lists, texts and arrays, as the writer of v7.3 takes them."""
-    if isinstance(value, np.ndarray) and (value.dtype.names or value.dtype == object):
-        if value.dtype.names:
-            items = [{name: plain(item[name]) for name in value.dtype.names} for item in value.ravel()]
-            return items[0] if value.size == 1 else items
-        return [plain(item) for item in value.ravel()]
-    return np.asarray(value) if isinstance(value, list) else value
 
 
 def simple() -> dict[str, Any]:
@@ -101,16 +91,29 @@ def hostile(folder_: Path) -> dict[str, Path]:
     ):
         with make(said) as file:
             file["more"] = link
-    with make("'outside' lies in another file") as file:
+    with make("'/outside' lies in another file") as file:
         file.create_dataset("outside", shape=(3,), dtype=float, external=[(str(secret), 0, 24)])
-    with make("'virtual' lies in another file") as file:
+    with make("'/virtual' lies in another file") as file:
         layout = h5py.VirtualLayout((3,), float)
         layout[:] = h5py.VirtualSource(str(secret), "layers", (3,))
         file.create_virtual_dataset("virtual", layout)
-    with make("'bomb' claims 8,000,000,000 bytes") as file:
-        file.create_dataset("bomb", shape=(1000, 1000, 1000), dtype=float, chunks=(100, 100, 100), compression="gzip")
-    with make("'lies' claims 8,000,000,000 bytes") as file:
-        file.create_dataset("lies", shape=(1000, 1000, 1000), dtype=float)
+    with make(r"'/meta/lies' claims 8,000,000,000 bytes and has 0") as file:
+        file.create_dataset("meta/lies", shape=(1000, 1000, 1000), dtype=float)
+    with make(r"an array \(1000, 1000, 1000\) of float64 would take 8,000,000,000 bytes of memory") as file:
+        file.create_dataset("meta/a", shape=(1000, 1000, 1000), dtype=float, chunks=(100, 100, 100), compression="gzip")
+    with make("'/meta/empty' has 0 of its 4 chunks") as file:
+        file.create_dataset("meta/empty", shape=(20, 30), dtype=float, chunks=(10, 20), compression="gzip")
+    with make("'/meta/packed' is packed as MATLAB does not do it") as file:
+        file.create_dataset("meta/packed", data=np.ones((20, 30)), chunks=(10, 20), compression="lzf")
+    with make("a chunk of numbers would take") as file:
+        file.create_dataset("meta/long", data=np.ones(9), chunks=(1 << 27,), maxshape=(None,), compression="gzip")
+    with make("so many values would take") as file:
+        many = np.full((1 << 17, 1), file["layers"].ref, h5py.ref_dtype)
+        file.create_dataset("refs", data=many, chunks=(1 << 17, 1), compression="gzip")
+        file["refs"].attrs["MATLAB_class"] = np.bytes_("cell")
+    with make("has an attribute MATLAB_class") as file:
+        file["group/in"] = np.ones(3)
+        file["group/in"].attrs.create("MATLAB_class", np.zeros(60_000, "S1"))
     with make("deeper in one another than|in a circle") as file:
         circle = file.create_dataset("circle", shape=(1, 1), dtype=h5py.ref_dtype)
         circle.attrs["MATLAB_class"] = np.bytes_("cell")
@@ -124,7 +127,7 @@ def hostile(folder_: Path) -> dict[str, Path]:
 
 def test_what_means_harm_is_named(tmp_path) -> None:
     files = hostile(tmp_path)
-    assert len(files) == 8
+    assert len(files) == 13
     for said, path in files.items():
         with pytest.raises(MatConvNetError, match=said) as caught:
             load_matconvnet(path)

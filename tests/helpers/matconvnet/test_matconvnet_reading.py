@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.sparse
@@ -280,14 +281,23 @@ def other_files(folder: Path) -> dict[str, Path]:
     files["zip file"] = folder / "checkpoint.mat"
     with zipfile.ZipFile(files["zip file"], "w") as archive:
         archive.writestr("data.pkl", b"")
-    files["without a `layers` cell (it has x, y)"] = save(folder / "xy.mat", x=np.ones(3), y="text")
-    files["without a `layers` cell (it has layers)"] = save(folder / "empty.mat", layers=cell())
+    files["without a `layers` cell (it has x, y)"] = save(folder / "xy.mat", x=3.0, y="text")
+    files["but with arrays (x, y.w, y.b)"] = save(folder / "weights.mat", x=KERNEL, y=struct(w=KERNEL, b=BIAS))
+    files["the layers in 'layers' are no cell of structs, or an empty one"] = save(folder / "empty.mat", layers=cell())
+    files["the layers in 'net' are"] = save(folder / "none.mat", net=struct(layers=np.zeros((0, 0)), info="text"))
+    as_struct = struct(numLayers=2.0, IW=cell(KERNEL[0, 0]), LW=cell(np.zeros((0, 0))), b=cell(BIAS))
+    files["'net' is a network of MATLAB's Deep Learning Toolbox as a struct"] = save(folder / "nnt.mat", net=as_struct)
+    others = cell(struct(type="i"), struct(type="c", k=cell(KERNEL[0, 0]), b=0.0), struct(type="s", scale=2.0))
+    files["i, c, s are no types of its layers"] = save(folder / "other.mat", cnn=struct(layers=others))
+    files["HDF5 file, as Keras and MATLAB"] = folder / "keras.mat"
+    with h5py.File(files["HDF5 file, as Keras and MATLAB"], "w") as file:
+        file["model_weights/dense/kernel:0"] = np.ones((3, 2))
     return files
 
 
 def test_files_that_are_no_network_are_recognised(tmp_path) -> None:
     files = other_files(tmp_path)
-    assert len(files) == 10
+    assert len(files) == 15
     for found, path in files.items():
         with pytest.raises(MatConvNetError) as caught:
             load_matconvnet(path)
