@@ -22,8 +22,9 @@ from . import load_matconvnet
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, and write the weights if asked to; the status is returned."""
     asked = _parser().parse_args(arguments)
+    show = Bar("reading").show if asked.to and sys.stderr.isatty() else None
     try:
-        net = load_matconvnet(asked.file)
+        net = load_matconvnet(asked.file, only_shapes=not asked.to, show=show)
         print("\n".join(plain(line) for line in repr(net).splitlines()))
         print(plain(f"takes {', '.join(net.inputs) or 'nothing'}, gives {', '.join(net.outputs) or 'nothing'}"))
         if asked.to:
@@ -37,6 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(plain(str(error)), file=sys.stderr)
         return 1
     return 0
+
+
+class Bar:
+    """How far something is, in one line of a terminal that is written again and again."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.percent = what, -1
+
+    def show(self, share: float) -> None:
+        percent = int(100 * share)
+        if percent > self.percent:
+            self.percent = percent
+            sys.stderr.write(f"\r{self.what} [{'#' * (percent // 4):25}] {percent:3} %" + "\n" * (percent == 100))
+            sys.stderr.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import MatConvNetError
@@ -25,8 +26,9 @@ class Bounds:
     half. What goes beyond is made to starve the reader, or was pruned, and can be saved without compression.
     """
 
-    def __init__(self, path: Path, only_shapes: bool = False) -> None:
+    def __init__(self, path: Path, only_shapes: bool = False, show: Callable[[float], object] | None = None) -> None:
         self.size = path.stat().st_size
+        self.show = show
         self.left = 2 * self.size + SPARE
         self.to_inflate = 20 * self.size + SPARE
         self.only_shapes = only_shapes
@@ -56,6 +58,11 @@ class Bounds:
                 f"a deflated element claims {count:,} bytes, and the file has {self.size:,} in all: it is damaged, or "
                 "made to starve who reads it"
             )
+
+    def passed(self, place: int) -> None:
+        """Say how far the file was read."""
+        if self.show is not None:
+            self.show(min(1, place / self.size))
 
     def wants(self, trail: Trail, count: int) -> bool:
         """Whether numbers of that many bytes are to be read: not those of a training's momentum, or of its images."""

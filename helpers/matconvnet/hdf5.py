@@ -46,7 +46,7 @@ def read_hdf5(path: Path, bounds: Bounds | None = None) -> dict[str, Any]:
 
 class _Reader:
     def __init__(self, file: h5py.File, bounds: Bounds) -> None:
-        self.file, self.bounds = file, bounds
+        self.file, self.bounds, self.stored = file, bounds, 0
 
     def member(self, group: h5py.Group, name: str, trail: Trail) -> Any:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -80,7 +80,7 @@ class _Reader:
     def _group(self, group: h5py.Group, trail: Trail) -> Any:
         if "MATLAB_sparse" in group.attrs:
             return Unread("sparse array")
-        names = _fields(group)
+        names = list(group)  # the order in MATLAB means nothing, and stands in attributes that damaged files make long
         fields = {name: self.member(group, name, (*trail, name)) for name in names}
         are_arrays = [_is_struct_array(group[name]) for name in names]
         if not names or not all(are_arrays):
@@ -108,6 +108,8 @@ class _Reader:
             return shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")
         self._check_size(dataset)
         self.bounds.take(_size(dataset), f"an array {shape} of {dtype}")
+        self.stored += dataset.id.get_storage_size()
+        self.bounds.passed(self.stored)
         found = (self._assembled(dataset) if dataset.chunks else np.asarray(dataset[()])).reshape(shape[::-1])
         return from_planes(np.ascontiguousarray(np.swapaxes(found, -1, -2), dtype.newbyteorder("=")))
 
@@ -169,21 +171,14 @@ def _attribute(found: h5py.HLObject, name: str, default: Any) -> Any:
     if name not in found.attrs:
         return default
     stored = found.attrs.get_id(name)
-    if math.prod(stored.shape) * stored.dtype.itemsize > ATTRIBUTE:
-        raise MatConvNetError(f"{found.name!r} has an attribute {name} of the shape {stored.shape}: it is damaged")
+    if stored.dtype.kind not in "Siu" or math.prod(stored.shape) * stored.dtype.itemsize > ATTRIBUTE:
+        raise MatConvNetError(f"{found.name!r} has an attribute {name} {stored.shape} of {stored.dtype}: it is damaged")
     return found.attrs[name]
 
 
 def _is_struct_array(member: Any) -> bool:
     is_reference = isinstance(member, h5py.Dataset) and member.dtype == h5py.ref_dtype
     return is_reference and "MATLAB_class" not in member.attrs
-
-
-def _fields(group: h5py.Group) -> list[str]:
-    """The names of a struct's fields, in MATLAB's order if the file has it."""
-    there = list(group)
-    named = ["".join(map(_text, letters)) for letters in _attribute(group, "MATLAB_fields", [])]
-    return named if sorted(named) == sorted(there) else there
 
 
 def _empty(kind: str, size: Any) -> Any:

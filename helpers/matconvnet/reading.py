@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from .network import Network
 from .v5 import read_v5
 
 
-def load_matconvnet(path: str | Path, *, only_shapes: bool = False) -> Network:
+def load_matconvnet(
+    path: str | Path, *, only_shapes: bool = False, show: Callable[[float], object] | None = None
+) -> Network:
     """The network in `path`, with PyTorch tensors in PyTorch's layout.
 
     Reads SimpleNN and DagNN networks in the forms met in real files: `layers` at the top, under `net` or in another
@@ -33,6 +36,7 @@ def load_matconvnet(path: str | Path, *, only_shapes: bool = False) -> Network:
     Args:
         path: the file.
         only_shapes: leave large arrays where they are; their tensors are on `meta`. To see what a file holds.
+        show: called again and again with the share of the file that was read, from 0 to 1.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -41,7 +45,7 @@ def load_matconvnet(path: str | Path, *, only_shapes: bool = False) -> Network:
     if not isinstance(path, (str, Path)) or str(path) == "" or "\0" in str(path):
         raise MatConvNetError(f"{path!r} names no file: give a path as text or as a pathlib.Path")
     path = Path(path)
-    contents = _read(path, only_shapes)
+    contents = _read(path, only_shapes, show)
     net, fields = _layers(contents)
     if not fields:
         raise MatConvNetError(f"{path.name}: {what_else(contents)}")
@@ -81,7 +85,7 @@ def _count_outputs(layers: list[Layer]) -> int:
     return len(kernels[-1]) if kernels else 0
 
 
-def _read(path: Path, only_shapes: bool) -> dict[str, Any]:
+def _read(path: Path, only_shapes: bool, show: Callable[[float], object] | None) -> dict[str, Any]:
     """The variables: struct -> dict, cell or struct array -> list, char -> str; numbers are arrays."""
     try:
         kind = kind_of(path)
@@ -94,7 +98,7 @@ def _read(path: Path, only_shapes: bool) -> dict[str, Any]:
     if kind.name not in (MATLAB_5, MATLAB_73, HDF5):
         raise MatConvNetError(kind.refusal(path))
     try:
-        bounds = Bounds(path, only_shapes)
+        bounds = Bounds(path, only_shapes, show)
         contents = read_v5(path, bounds) if kind.name == MATLAB_5 else read_hdf5(path, bounds)
     except Exception as error:  # h5py raises a dozen different types on damaged files
         reason = str(error) if isinstance(error, MatConvNetError) else f"{type(error).__name__}: {error}"

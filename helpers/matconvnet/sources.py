@@ -25,6 +25,7 @@ class Source(Protocol):
     All raise MatConvNetError where there are fewer than asked for.
     """
 
+    file: BinaryIO
     place: int
 
     def take(self, count: int) -> bytes: ...

@@ -158,11 +158,15 @@ class _Reader:
             raise MatConvNetError(f"an array {shape} of {dtype} has {length:,} bytes")
         if self.bounds.wants(trail, length):
             self.bounds.take(length, f"an array {shape} of {dtype}")
-            found: Any = read_planes(shape, dtype, self.source.read_into)
+            found: Any = read_planes(shape, dtype, self._read_into)
         else:
             found = shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")
         self.source.skip(following - self.source.place)
         return found
+
+    def _read_into(self, memory: memoryview) -> None:
+        self.source.read_into(memory)
+        self.bounds.passed(self.source.file.tell())
 
     def _chars(self, shape: tuple[int, ...], end: int) -> Any:
         kind, data = self._data(end)
