@@ -5,6 +5,7 @@ usage: python benchmarks/matconvnet.py
 The naive recipe reads the file with scipy, exchanges axes, and loads the arrays into a model on the CPU. What cannot be
 saved, if all weights are to be in memory of one's own, is reading the bytes. Each way runs five times in an
 interpreter of its own, the ways in turns, with the file in the cache of the operating system; the median counts.
+Then: listing the file, and whether the time grows with the number of layers.
 """
 
 from __future__ import annotations
@@ -49,10 +50,15 @@ def ours(path: str) -> object:
     return model
 
 
+def listed(path: str) -> object:
+    return repr(load_matconvnet(path, only_shapes=True))
+
+
 WAYS: dict[str, Callable[[str], object]] = {
     "naive recipe": naive,
     "load_matconvnet, model on meta": ours,
     "limit: read the bytes": read,
+    "only its shapes": listed,
 }
 
 
@@ -83,8 +89,25 @@ def write(folder: Path) -> dict[str, Path]:
     return files
 
 
+def growth(folder: Path) -> None:
+    """Networks of so many small layers, each read three times; the fastest counts."""
+    for count in (500, 1000, 2000, 4000):
+        kernel, bias = torch.randn(16, 16, 3, 3), torch.randn(16)
+        options = {"stride": (1, 1), "pad": (1, 1, 1, 1)}
+        layers = [Layer(f"c{i}", "conv", {"weight": kernel, "bias": bias}, options) for i in range(count)]
+        path = folder / f"{count}.mat"
+        save_matconvnet(path, layers, classes=["c"], normalization={}, compressed=False)
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            load_matconvnet(path)
+            times.append(time.perf_counter() - start)
+        print(f"{count} layers, {path.stat().st_size / 1e6:.0f} MB: {min(times):.3f} s")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
+        growth(Path(folder))
         for kind, path in write(Path(folder)).items():
             print(f"{kind}: {path.stat().st_size / 1e6:.0f} MB")
             times: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = Bar("reading").show if asked.to and sys.stderr.isatty() else None
     try:
         net = load_matconvnet(asked.file, only_shapes=not asked.to, show=show)
+        if show:
+            print(file=sys.stderr)
         print("\n".join(plain(line) for line in repr(net).splitlines()))
         print(plain(f"takes {', '.join(net.inputs) or 'nothing'}, gives {', '.join(net.outputs) or 'nothing'}"))
         if asked.to:
@@ -50,7 +52,7 @@ class Bar:
         percent = int(100 * share)
         if percent > self.percent:
             self.percent = percent
-            sys.stderr.write(f"\r{self.what} [{'#' * (percent // 4):25}] {percent:3} %" + "\n" * (percent == 100))
+            sys.stderr.write(f"\r{self.what} [{'#' * (percent // 4):25}] {percent:3} %")
             sys.stderr.flush()
 
 

@@ -102,12 +102,12 @@ def layer_params(kind: str, arrays: list[Any], options: dict[str, Any], label: s
         MatConvNetError: they are not what a layer of this type has.
     """
     if kind in ("conv", "convt"):
-        return _conv_params(_checked(arrays, label), kind, label)
+        return _conv_params(arrays, kind, label)
     if kind == "bnorm":
         return _bnorm_params(_checked(arrays, label), options["epsilon"], label)
     if kind in ("scale", "mulconst"):
         return _factors(_checked(arrays, label), kind, label)
-    return {f"weights_{i}": tensor(array) for i, array in enumerate(arrays, start=1) if _is_numeric(array)}
+    return _as_they_stand(arrays)
 
 
 def checked_options(layer: Layer) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _more_weights(fields: dict[str, Any]) -> dict[str, list[NDArray]]:
     """Arrays that a layer has beside its weights, such as `weights_depth` for a second branch."""
     found = {}
     for key, value in fields.items():
-        if key.startswith(WEIGHTS) and key not in NOT_OPTIONS:
+        if key.startswith(WEIGHTS) and key not in NOT_OPTIONS and "momentum" not in key.lower():
             arrays = [array for array in (value if isinstance(value, list) else [value]) if _is_numeric(array)]
             found[key] = [array for array in arrays if array.size]
     return found
@@ -217,18 +217,24 @@ def _why_no_numbers(array: Any) -> str:
     )
 
 
-def _conv_params(arrays: list[NDArray], kind: str, label: str) -> dict[str, Tensor]:
-    if not arrays or len(arrays) > 2:
-        raise MatConvNetError(f"{label}: expected a kernel and perhaps a bias, found {_shapes(arrays)}")
+def _conv_params(arrays: list[Any], kind: str, label: str) -> dict[str, Tensor]:
+    """Kernel and bias; an empty one is none, and what comes after those has no use that is known."""
+    if not arrays:
+        raise MatConvNetError(f"{label}: expected a kernel and perhaps a bias, found none")
+    kernel, *others = _checked([arrays[0], *(array for array in arrays[1:2] if not is_empty(array))], label)
     try:
-        weight = kernel_tensor(arrays[0])
+        params = {"weight": kernel_tensor(kernel)}
     except ValueError as error:
         raise MatConvNetError(f"{label}: {error}") from error
-    if len(arrays) == 1:
-        return {"weight": weight}
-    if kind == "conv":
-        return {"weight": weight, "bias": _vector(arrays[1], len(weight), label)}
-    return {"weight": weight, "bias": _vector(arrays[1], None, label)}
+    for bias in others:
+        params["bias"] = _vector(bias, len(params["weight"]) if kind == "conv" else None, label)
+    return params | _as_they_stand(arrays[2:], first=3)
+
+
+def _as_they_stand(arrays: list[Any], first: int = 1) -> dict[str, Tensor]:
+    """Arrays that nothing is known of, as `weights_1`, `weights_2` and so on by their place."""
+    numbered = enumerate(arrays, start=first)
+    return {f"weights_{i}": tensor(array) for i, array in numbered if _is_numeric(array) and array.size}
 
 
 def _bnorm_params(arrays: list[NDArray], epsilon: float, label: str) -> dict[str, Tensor]:

@@ -82,7 +82,7 @@ def hwio_to_oihw(kernel: NDArray) -> Tensor:
     Raises:
         MatConvNetError: fewer than 2 or more than 4 dimensions, or no real numbers.
     """
-    return kernel_tensor(np.array(kernel, order="K"))
+    return kernel_tensor(np.array(np.asarray(kernel), order="K"))
 
 
 def kernel_tensor(kernel: NDArray) -> Tensor:

@@ -31,7 +31,8 @@ def load_matconvnet(
     or, in old betas, as `filters` and `biases`; layers without names; fields in any order; dimensions of size 1 that
     MATLAB dropped; biases in any orientation.
 
-    Numbers are written once, into memory of the tensors' own; a training's momentum is passed over.
+    Numbers are written once, into memory of the tensors' own; a training's momentum is passed over. Compressed files
+    take two thirds of the time if the package isal is installed.
 
     Args:
         path: the file.

@@ -54,6 +54,16 @@ def test_grouped_conv_after_a_plain_one(tmp_path) -> None:
     np.testing.assert_allclose(run(net, IMAGE), conv(conv(IMAGE, KERNEL, BIAS), grouped, bias), rtol=1e-4, atol=1e-4)
 
 
+def test_a_grouped_conv_at_the_input_takes_its_groups_from_what_arrives(tmp_path) -> None:
+    net = network(tmp_path, conv_layer(RNG.normal(size=(2, 3, 2, 6)), pad=[[1.0, 0, 0, 2]]))
+    kernel = net["conv"].params["weight"].numpy().transpose(2, 3, 1, 0)
+    for image in (IMAGE, IMAGE[..., :2], np.concatenate([IMAGE, IMAGE[..., :2]], 2)):  # 2, 1 and 3 groups
+        np.testing.assert_allclose(
+            run(net, image), conv(image, kernel, BIAS, padding=(1, 0, 0, 2)), rtol=1e-4, atol=1e-4
+        )
+    assert repr(net.to_module().conv).startswith("Conv2d(2, 6, kernel_size=(2, 3)")
+
+
 def test_conv_without_bias(tmp_path) -> None:
     net = network(tmp_path, struct(name="conv", type="conv", weights=cell(KERNEL, np.zeros((0, 0)))))
     assert net.to_module().conv.bias is None
@@ -194,6 +204,31 @@ def test_weights_where_none_belong_are_not_dropped_in_silence(tmp_path) -> None:
     net = network(tmp_path, struct(name="r", type="relu", weights=cell(np.ones(3))))
     with pytest.raises(MatConvNetError, match=r"'r' \(relu\) has weights"):
         net.to_module()
+
+
+def test_a_second_kernel_is_on_record_and_not_built_in_silence(tmp_path) -> None:
+    """As in networks for colour and depth, whose layers have a kernel for each."""
+    depth = cell(RNG.normal(size=(2, 3, 1, 6)), RNG.normal(size=(1, 6)))
+    momentum = {"weightsMomentum": cell(KERNEL), "weights_depthMomentum": cell(KERNEL)}
+    net = network(tmp_path, conv_layer(weights_depth=depth, **momentum))
+    params = net["conv"].params
+    assert list(params) == ["weight", "bias", "weights_depth_1", "weights_depth_2"]
+    np.testing.assert_array_equal(params["weights_depth_1"].numpy(), depth[0, 0].astype(np.float32))
+    assert "conv.weights_depth_1" in net.state_dict()
+    with pytest.raises(
+        MatConvNetError, match=r"'conv' .conv. has weights_depth_1, and nothing is known of its use"
+    ) as told:
+        net.to_module()
+    assert "del network['conv'].params['weights_depth_1']" in str(told.value)
+    for key in ("weights_depth_1", "weights_depth_2"):
+        del net["conv"].params[key]
+    np.testing.assert_allclose(run(net, IMAGE), conv(IMAGE, KERNEL, BIAS), rtol=1e-4, atol=1e-4)
+
+
+def test_a_bias_of_another_length_is_named(tmp_path) -> None:
+    up = struct(name="up", type="convt", weights=cell(RNG.normal(size=(2, 3, 3, 4)), np.ones(3)), numGroups=2.0)
+    with pytest.raises(MatConvNetError, match="'up': its bias has 3 values, for 3 channels in 2 groups"):
+        network(tmp_path, up).to_module()
 
 
 def test_layers_that_do_not_follow_on_are_refused(tmp_path) -> None:

@@ -74,6 +74,25 @@ def test_fields_without_an_order_texts_in_rows_and_what_cannot_be_read(tmp_path)
     assert net.classes == ["ab", "cde"]
 
 
+def test_hdf5_that_matlab_did_not_write_is_read_if_it_is_a_network(tmp_path) -> None:
+    """Without MATLAB's head, with the bytes of numbers shuffled, chunks that overhang, and big-endian numbers."""
+    kernel = RNG.normal(size=(3, 2, 40, 50))
+    path = tmp_path / "net.mat"
+    with h5py.File(path, "w") as file:
+        refs = file.create_group("#refs#")
+        options = {"chunks": (30, 30, 2, 2), "compression": "gzip", "shuffle": True}
+        refs.create_dataset("kernel", data=kernel.T.astype(">f4"), **options)
+        layer = refs.create_group("layer")
+        layer["type"] = np.array([[ord(letter)] for letter in "conv"], np.uint16)
+        layer["type"].attrs["MATLAB_class"] = np.bytes_("char")
+        layer["weights"] = np.array([[refs["kernel"].ref]], h5py.ref_dtype)
+        layer["weights"].attrs["MATLAB_class"] = np.bytes_("cell")
+        file["layers"] = np.array([[layer.ref]], h5py.ref_dtype)
+        file["layers"].attrs["MATLAB_class"] = np.bytes_("cell")
+    weight = load_matconvnet(path)["conv1"].params["weight"]
+    np.testing.assert_array_equal(weight.numpy(), kernel.transpose(3, 2, 0, 1).astype(np.float32))
+
+
 def hostile(folder_: Path) -> dict[str, Path]:
     """What a file can do in HDF5 that MATLAB does not, by what the error must say of it."""
     files = {}

@@ -126,6 +126,63 @@ def test_preprocess_resizes_as_matlab_does() -> None:
     assert cubic[0, 0, 0, 1].item() == pytest.approx(100 * far / (near + far), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("fields", "middle"),  # of 16 x 24 pixels for 6 x 4: (top, bottom, left, right)
+    [
+        ({}, (0, 16, 0, 24)),
+        ({"keepAspect": np.array([[1]], np.uint8)}, (0, 16, 6, 17)),  # 16 x 10.67
+        ({"cropSize": np.array([[0.75]])}, (2, 14, 8, 16)),
+        ({"cropSize": 0.5, "keepAspect": 0}, (4, 12, 6, 18)),
+        ({"cropSize": np.array([0.5, 0.75])}, (4, 12, 8, 16)),
+        ({"border": np.array([[2, 2]])}, (2, 14, 8, 15)),  # 6 of 8, 4 of 6: 12 x 7.1
+        ({"border": np.array([[2, 4]]), "keepAspect": False}, (2, 14, 6, 18)),
+        ({"cropSize": 1.0, "border": np.array([[9, 9]])}, (0, 16, 6, 17)),
+    ],
+)
+def test_preprocess_takes_the_middle_that_the_file_names(fields, middle) -> None:
+    size = {"averageImage": AVERAGE, "imageSize": (6, 4, 3), "interpolation": "bilinear"}
+    images = torch.rand(2, 3, 16, 24, generator=TORCH) * 255
+    top, bottom, left, right = middle
+    expected = Network([], normalization=size).preprocess(images[:, :, top:bottom, left:right])
+    torch.testing.assert_close(Network([], normalization=size | fields).preprocess(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cropSize": np.array([224.0])}, r"crops images to \[224.0, 224.0\] of their height"),
+        ({"cropSize": "most"}, "cropSize is 'most', not one or two numbers"),
+        ({"border": np.array([-3.0, 1])}, "crops images to"),
+        ({"border": np.array([3.0]), "imageSize": None}, "border needs an imageSize"),
+    ],
+)
+def test_preprocess_refuses_crops_that_are_none(fields, message) -> None:
+    fields = {"averageImage": AVERAGE, "imageSize": (6, 4, 3)} | fields
+    with pytest.raises(MatConvNetError, match=message):
+        Network([], normalization=fields).preprocess(torch.full((1, 3, 9, 8), 9))
+
+
+def test_what_preprocess_does_not_apply_is_said() -> None:
+    fields = {"averageImage": AVERAGE, "rgbVariance": np.eye(3), "gamma": 2.2, "order": "BGR"}
+    assert repr(Network([], normalization=fields)).endswith("preprocessing known, but gamma, order not applied")
+
+
+def test_metadata_beside_the_normalization(tmp_path) -> None:
+    layer = cell(struct(type="relu"))
+    meta = struct(inputSize=[[5.0, 6, 3, 10]], normalization=struct(averageImage=AVERAGE[None]))
+    net = load_matconvnet(save(tmp_path / "a.mat", net=struct(layers=layer, meta=meta)))
+    assert net.normalization["imageSize"] == (5, 6, 3, 10)
+    assert net.preprocess(torch.full((1, 3, 9, 8), 9)).shape == (1, 3, 5, 6)
+    unit = load_matconvnet(save(tmp_path / "b.mat", net=struct(layers=layer, imageMean=0.4087)))
+    with pytest.raises(
+        MatConvNetError, match=r"averageImage goes up to 0\.409, so this network does not take 0 to 255"
+    ):
+        unit.preprocess(torch.full((1, 3, 9, 8), 9))
+    both = struct(layers=layer, imageMean=AVERAGE[None], imageStd=np.full((1, 3), 4.0))
+    ready = load_matconvnet(save(tmp_path / "c.mat", net=both)).preprocess(torch.full((1, 3, 1, 2), 50))
+    assert ready[0, :, 0, 1].tolist() == [10, 7.5, 5]
+
+
 def test_preprocess_refuses_what_would_give_silent_nonsense() -> None:
     net = Network([], normalization={"averageImage": AVERAGE})
     with pytest.raises(ValueError, match="negative values"):

@@ -338,3 +338,12 @@ def test_a_pipe_is_named_and_not_waited_for(tmp_path) -> None:
 def test_a_missing_file_is_file_not_found(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mat"):
         load_matconvnet(tmp_path / "nowhere.mat")
+
+
+def test_an_empty_bias_is_none_and_what_follows_it_is_on_record(tmp_path) -> None:
+    weights = cell(KERNEL, np.zeros((0, 0), np.uint8), np.arange(6.0).reshape(2, 3))
+    net = load_matconvnet(save(tmp_path / "net.mat", layers=cell(struct(type="conv", weights=weights))))
+    assert list(net["conv1"].params) == ["weight", "weights_3"]
+    assert net["conv1"].params["weights_3"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(MatConvNetError, match="has weights_3, and nothing is known of its use"):
+        net.to_module()

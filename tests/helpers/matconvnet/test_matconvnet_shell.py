@@ -49,3 +49,24 @@ def test_names_in_the_file_cannot_move_the_cursor_and_nothing_is_written_without
     assert "\u202e" not in shown
     assert "has no weights" in err
     assert weights.read_bytes() == b"mine"
+
+
+def test_how_far_reading_is_stands_in_a_terminal(file, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main([str(file), "--to", str(tmp_path / "weights.safetensors")]) == 0
+    lines = capsys.readouterr().err.split("\r")
+    percents = [int(line.split()[-2]) for line in lines[1:]]
+    assert percents == sorted(percents)
+    assert percents[-1] > 50
+    assert main([str(file)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_share_that_was_read_grows_to_the_end(tmp_path, compressed) -> None:
+    layers = [struct(type="conv", weights=cell(np.random.default_rng(n).normal(size=(3, 3, 90, 90)))) for n in range(3)]
+    shares: list[float] = []
+    load_matconvnet(save(tmp_path / "net.mat", compressed, layers=cell(*layers)), show=shares.append)
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.5
+    assert shares[-1] > 0.9
