@@ -7,11 +7,10 @@ dataset of its size with the attribute `MATLAB_empty`. Links to other places and
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import MatConvNetError
 from .bounds import VALUE, Bounds, Trail
 from .layout import from_planes
-from .sources import Inflated
+from .sources import Inflated, Source, Stored
 from .unread import Unread, shape_only
 
 DEEPEST = 50  # structs and cells in one another
@@ -39,8 +38,8 @@ def read_hdf5(path: Path, bounds: Bounds | None = None) -> dict[str, Any]:
             more memory than a file of its size may (`Bounds`).
         OSError and others of h5py: it is damaged.
     """
-    with h5py.File(path, "r") as file:
-        reader = _Reader(file, bounds or Bounds(path))
+    with path.open("rb") as raw, h5py.File(path, "r") as file:
+        reader = _Reader(file, raw, bounds or Bounds(path))
         return {name: reader.member(file, name, (name,)) for name in file if not name.startswith("#")}
 
 
@@ -49,8 +48,8 @@ class _Column(list):
 
 
 class _Reader:
-    def __init__(self, file: h5py.File, bounds: Bounds) -> None:
-        self.file, self.bounds, self.stored = file, bounds, 0
+    def __init__(self, file: h5py.File, raw: BinaryIO, bounds: Bounds) -> None:
+        self.file, self.raw, self.bounds, self.stored = file, raw, bounds, 0
 
     def member(self, group: h5py.Group, name: str, trail: Trail) -> Any:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -150,15 +149,21 @@ class _Reader:
             raise MatConvNetError(f"{dataset.name!r} has {len(stored):,} of its {expected:,} chunks: it is damaged")
         filters = _filters(dataset)
         for chunk in stored:
-            if chunk.size > self.bounds.size or not filters <= {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}:
+            # not by `read_direct_chunk`, which writes beyond its memory where a chunk is longer than it should be
+            is_deflated = h5py.h5z.FILTER_DEFLATE in filters
+            if chunk.filter_mask or not filters <= KNOWN_FILTERS or (chunk.size != size and not is_deflated):
                 raise MatConvNetError(f"{dataset.name!r} is packed as MATLAB does not do it, or is damaged")
-            _, data = dataset.id.read_direct_chunk(chunk.chunk_offset)
-            if h5py.h5z.FILTER_DEFLATE in filters:
+            source: Source = Stored(self.raw, chunk.byte_offset)
+            if is_deflated:
                 self.bounds.inflate(size)
-                data = Inflated(io.BytesIO(data), len(data)).take(size)
+                source = Inflated(self.raw, chunk.size)
+            data = source.take(size)
             if h5py.h5z.FILTER_SHUFFLE in filters:  # first bytes of all numbers, then all second ones
                 data = np.frombuffer(data, np.uint8).reshape(dataset.dtype.itemsize, -1).T.tobytes()
             yield chunk.chunk_offset, data
+
+
+KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}
 
 
 def _size(dataset: h5py.Dataset) -> int:
@@ -172,7 +177,7 @@ def _filters(dataset: h5py.Dataset) -> set[int]:
 
 
 def _attribute(found: h5py.HLObject, name: bytes, default: Any) -> Any:
-    """That attribute, if it is no longer than MATLAB writes one; without h5py's upper layer, which takes ten times as long."""
+    """That attribute, if it is no longer than MATLAB writes one; h5py's upper layer takes ten times as long."""
     if not h5py.h5a.exists(found.id, name):
         return default
     stored = h5py.h5a.open(found.id, name)
