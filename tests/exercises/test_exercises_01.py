@@ -49,7 +49,7 @@ def reads_by_other_positions(raw):
     found = {}
     for element in layers_of(raw)[0]:
         layer = element[0, 0]
-        if layer["type"].item() == "conv":
+        if layer["type"].item() .startswith("conv"):
             early = "filters" in layer.dtype.names
             found[layer["name"].item()] = (layer[3], layer[2]) if early else tuple(layer[2][0])
     return found
@@ -101,7 +101,7 @@ WRONG = [
     (
         "1.2",
         lambda raw: read(raw) if "layers" in raw else {},
-        "for a file with `net`, expected the layers c1, c2, c3 and c4, got none.\nLikely cause: this file keeps",
+        "for a file with `net`, expected the layers c1, c2, c3, up and c4, got none.\nLikely cause: this file keeps",
     ),
     (
         "1.2",

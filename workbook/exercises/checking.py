@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 
 FOLDER = Path(__file__).parent
 
@@ -104,8 +105,24 @@ def call(
     if not callable(function):
         raise NotYet(f"hand in the function itself, not a {type(function).__name__}.")
     given = copy.deepcopy(inputs)
+    with no_hooks_on_all_modules():
+        answer = _run(function, given, crashes)
+    if answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
+        raise NotAttempted
+    if answer is None:
+        if is_stub(function):
+            raise NotAttempted
+        raise NotYet("your function returns None.\nLikely cause: the `return` is missing, or not reached.")
+    for i, (before, after) in enumerate(zip(inputs, given, strict=True)):
+        if i not in may_change and (change := what_changed(before, after)):
+            raise NotYet(f"your function changes what it was given{change}")
+    return answer
+
+
+def _run(function: Any, given: Sequence[Any], crashes: Sequence[tuple[str, str]]) -> Any:
+    """What it returns; `NotAttempted` or `NotYet` for what it raises."""
     try:
-        answer = function(*given)
+        return function(*given)
     except NotImplementedError:
         raise NotAttempted from None
     except KeyboardInterrupt:
@@ -116,19 +133,64 @@ def call(
             raise NotAttempted from None
         cause = next((cause for part, cause in (*crashes, *CRASHES) if part in said), None)
         raise NotYet(f"your code stopped with {said}{_line(error)}{because(cause)}") from None
-    if answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
-        raise NotAttempted
-    if answer is None:
-        if is_stub(function):
-            raise NotAttempted
-        raise NotYet("your function returns None.\nLikely cause: the `return` is missing, or not reached.")
-    pairs = enumerate(zip(inputs, given, strict=True))
-    if not all(_same(before, after) for i, (before, after) in pairs if i not in may_change):
-        raise NotYet(
-            "your function changes what it was given.\nLikely cause: an in-place operation such as `*=`, "
-            "`+=`, `copy_` or `load_state_dict` on an argument, or an assignment to a part of it; work on a copy."
-        )
-    return answer
+
+
+IN_PLACE = (
+    "an in-place operation such as `*=`, `+=`, `copy_` or `load_state_dict` on an argument, or an assignment to a part "
+    "of it; work on a copy."
+)
+FROM_THE_DICTIONARY = "pop, del or an assignment on the dictionary itself; work on dict(...) of it, or fill a new one."
+OTHER_MODE = "eval() and train() act on the model that was given, for good; this needs neither, or a copy."
+FROZEN = "requires_grad_(...) acts on the model that was given, for good; detach() or no_grad() leave it alone."
+HOOKS_LEFT = "a hook stays until its handle's remove() is called; or hang it into a copy."
+
+
+def what_changed(before: Any, after: Any) -> str | None:
+    """The rest of a sentence on what is other in an argument than it was, with the likely cause; None if nothing is."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        gone, new = [key for key in before if key not in after], [key for key in after if key not in before]
+        if gone or new:
+            how = f"{gone[0]!r} is gone from" if gone else f"{new[0]!r} is new in"
+            return f": {how} the dictionary.{because(FROM_THE_DICTIONARY)}"
+    if isinstance(before, nn.Module) and isinstance(after, nn.Module):
+        other = _what_changed_in_a_model(before, after)
+        if other:
+            return other
+    return None if _same(before, after) else f".{because(IN_PLACE)}"
+
+
+def _what_changed_in_a_model(before: nn.Module, after: nn.Module) -> str | None:
+    pairs = list(zip(before.modules(), after.modules(), strict=False))
+    if any(a.training != b.training for a, b in pairs):
+        return f": it came in {'train' if before.training else 'eval'} mode.{because(OTHER_MODE)}"
+    parameters = zip(before.parameters(), after.parameters(), strict=False)
+    if any(a.requires_grad != b.requires_grad for a, b in parameters):
+        return f": other parameters require a gradient than did.{because(FROZEN)}"
+    if any(_hooks(a) != _hooks(b) for a, b in pairs):
+        return f": it has other hooks than it had.{because(HOOKS_LEFT)}"
+    return None
+
+
+def _hooks(module: nn.Module) -> int:
+    return len(module._forward_hooks) + len(module._forward_pre_hooks)
+
+
+@contextmanager
+def no_hooks_on_all_modules() -> Iterator[None]:
+    """`NotYet` if hooks that see every module of this process are left behind; they are taken away."""
+    places = (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks)
+    before = [set(place) for place in places]
+    left = []
+    try:
+        yield
+    finally:
+        for place, known in zip(places, before, strict=True):
+            new = [key for key in place if key not in known]
+            left += new
+            for key in new:
+                del place[key]
+    if left:
+        raise NotYet(f"a hook on all modules of this kernel is left behind.{because(HOOKS_LEFT)}")
 
 
 def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, Any]] = (), atol: float = 1e-5) -> None:
@@ -201,6 +263,8 @@ def compare_dicts(
             raise NotYet(f"{what} lacks {key!r}.{why}")
         if not isinstance(got[key], Tensor):
             raise NotYet(f"{what} has a {type(got[key]).__name__} under {key!r}, not a tensor.")
+        if got[key].dtype != tensor.dtype:
+            raise NotYet(f"{what} has {got[key].dtype} under {key!r}, not {tensor.dtype}.")
         if got[key].shape != tensor.shape or not torch.equal(got[key], tensor):
             raise NotYet(f"{what} has other numbers in {key!r}.{why}")
 

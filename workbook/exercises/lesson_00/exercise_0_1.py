@@ -46,8 +46,34 @@ COUNTS = (  # known by the number that they give
         lambda model: sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad),
     ),
 )
+
+
+def counts_shared_ones_twice(model: nn.Module) -> int:
+    return sum(p.numel() for module in model.modules() for p in module.parameters(recurse=False))
+
+
+SHARED = "two layers share a parameter, which is one; model.parameters() has it once."
+OTHER_NAMES = (
+    "parameters may have other names than weight and bias, and lie in no layer; model.parameters() has all of them."
+)
+
+
+def of_layers(leaves: tuple[str, ...], shared_twice: bool) -> Any:
+    """An answer that asks every module for parameters of these names."""
+
+    def count_parameters(model: nn.Module) -> int:
+        found = [getattr(module, leaf, None) for module in model.modules() for leaf in leaves]
+        tensors = [tensor for tensor in found if isinstance(tensor, torch.Tensor)]
+        return sum(t.numel() for t in (tensors if shared_twice else {id(t): t for t in tensors}.values()))
+
+    return count_parameters
+
+
 MISTAKES = (
     *COUNTS,
+    Mistake(OTHER_NAMES, of_layers(("weight", "bias"), shared_twice=True)),
+    Mistake(OTHER_NAMES, of_layers(("weight", "bias"), shared_twice=False)),
+    Mistake(SHARED, counts_shared_ones_twice),
     Mistake(
         "expected a whole number, got a Tensor",
         lambda model: torch.tensor([tensor.numel() for tensor in model.parameters()]),
@@ -62,15 +88,37 @@ def verify(answer: Any) -> None:
     """`count_parameters(model) -> int`."""
     frozen = nn.Linear(6, 7).requires_grad_(False)
     nested = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4)), frozen)
-    for model in (nested, nn.Conv2d(5, 4, (3, 2))):
+    for model in (nested, nn.Conv2d(5, 4, (3, 2)), recurrent()):
         got = call(answer, model)
         if isinstance(got, np.generic) or (isinstance(got, torch.Tensor) and got.numel() == 1):
             got = got.item()
         if not isinstance(got, (int, float)):
             raise NotYet(f"expected a whole number, got a {type(got).__name__}.")
         if got != right(model):
-            cause = because(cause_of(got, COUNTS, model))
+            cause = because(of_the_recurrent(got, model) or cause_of(got, COUNTS, model))
             raise NotYet(f"expected {right(model)} for a small {type(model).__name__}, got {got}.{cause}")
+
+
+def of_the_recurrent(got: int, model: nn.Module) -> str | None:
+    if not isinstance(model, Recurrent):
+        return None
+    return SHARED if got == counts_shared_ones_twice(model) else OTHER_NAMES
+
+
+class Recurrent(nn.Module):
+    """Parameters of other names, without bias, of no layer, and one that two layers share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.memory = nn.Embedding(7, 3), nn.LSTM(3, 5)
+        self.back, self.out = nn.Linear(5, 3, bias=False), nn.Linear(3, 7)
+        self.out.weight = self.words.weight
+        self.token = nn.Parameter(torch.zeros(2))
+
+
+def recurrent() -> nn.Module:
+    torch.manual_seed(0)
+    return Recurrent()
 
 
 EXERCISE = Exercise(

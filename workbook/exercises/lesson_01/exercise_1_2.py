@@ -20,7 +20,7 @@ def right(raw: dict[str, NDArray]) -> dict[str, tuple[NDArray, NDArray]]:
     for element in layers_of(raw).ravel():
         layer = element[0, 0]
         fields = layer.dtype.names
-        if "filters" in fields:
+        if "filters" in fields and layer["filters"].size:
             found[layer["name"].item()] = layer["filters"], layer["biases"]
         elif "weights" in fields and layer["weights"].size:
             found[layer["name"].item()] = tuple(layer["weights"].ravel())
@@ -47,7 +47,7 @@ def reading_early(arrays_of: Callable) -> Callable:
         found = only_weights(raw)
         for element in layers_of(raw).ravel():
             layer = element[0, 0]
-            if "filters" in layer.dtype.names:
+            if "filters" in layer.dtype.names and layer["filters"].size:
                 found[layer["name"].item()] = arrays_of(layer)
         return found
 
@@ -73,6 +73,20 @@ def unpacks_empty_weights(raw: dict[str, NDArray]) -> dict[str, Any]:
     return found
 
 
+def with_empty_filters(raw: dict[str, NDArray]) -> dict[str, Any]:
+    found = only_weights(raw)
+    for element in layers_of(raw).ravel():
+        layer = element[0, 0]
+        if "filters" in layer.dtype.names:
+            found[layer["name"].item()] = layer["filters"], layer["biases"]
+    return found
+
+
+def convs_alone(raw: dict[str, NDArray]) -> dict[str, Any]:
+    types = {element[0, 0]["name"].item(): element[0, 0]["type"].item() for element in layers_of(raw).ravel()}
+    return {name: arrays for name, arrays in right(raw).items() if types[name] == "conv"}
+
+
 def moves_layers_up(raw: dict[str, NDArray]) -> dict[str, Any]:
     if "net" in raw:
         raw["layers"] = layers_of(raw)
@@ -84,6 +98,8 @@ NO_NET = "not every file has a `net`; here the layers are raw['layers']."
 ELEMENT = "each element is a (1, 1) struct; take layer = element[0, 0], and .item() of its name."
 NAME = "a name is an array of one string; take .item()."
 EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
+EMPTY_FILTERS = "a layer of an early file may have empty `filters`, as a relu of a later one has empty `weights`."
+BY_TYPE = "other types have weights, too, such as a convt; ask for the fields, not for the type."
 POOL = "a pool has no weights at all; ask for fields by name, not by position."
 OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
 NO_FIELD = f"a pool has no such field at all; and {OLD_FORM}"
@@ -99,11 +115,13 @@ MISTAKES = (
     Mistake(IN_A_STRUCT, lambda raw: right({"layers": raw["layers"]})),
     Mistake(IN_A_STRUCT, lambda raw: right(raw) if "layers" in raw else {}),
     Mistake(NO_NET, lambda raw: right({"net": raw["net"]})),
-    Mistake("an assignment to a part of it", moves_layers_up),
+    Mistake("'layers' is new in the dictionary", moves_layers_up),
     Mistake(ELEMENT, lambda raw: {element["name"]: None for element in layers_of(raw)[0]}),
     Mistake(NAME, lambda raw: {f"['{name}']": arrays for name, arrays in right(raw).items()}),
     Mistake(EMPTY, keeps_the_relu),
     Mistake(EMPTY, unpacks_empty_weights),
+    Mistake(EMPTY_FILTERS, with_empty_filters),
+    Mistake(BY_TYPE, convs_alone),
     Mistake(POOL, lambda raw: right(raw) | {"p1": (None, None)}),
     Mistake(OLD_FORM, only_weights),
     Mistake(NO_FIELD, lambda raw: {e[0, 0]["name"].item(): e[0, 0]["weights"] for e in layers_of(raw)[0]}),
@@ -115,7 +133,7 @@ MISTAKES = (
     Mistake(RESHAPED, lambda raw: {name: (kernel, bias.reshape(-1)) for name, (kernel, bias) in right(raw).items()}),
     Mistake("not a list", lambda raw: list(right(raw))),
     Mistake("expected two values, the kernel and the bias", lambda raw: dict.fromkeys(right(raw), 1)),
-    Mistake("expected the layers c1, c2, c3 and c4, got none", lambda raw: {}),
+    Mistake("expected the layers c1, c2, c3, up and c4, got none", lambda raw: {}),
 )
 
 CRASHES = [
@@ -160,17 +178,21 @@ def verify_names(got: Any) -> None:
         raise NotYet(f"return a dict from layer names to (kernel, bias), not a {type(got).__name__}.")
     if not all(isinstance(name, str) and name.isalnum() for name in got):
         raise NotYet(f"the names should be plain strings.{because(NAME)}")
-    if set(got) != {"c1", "c2", "c3", "c4"}:
+    if set(got) != {"c1", "c2", "c3", "c4", "up"}:
         found = ", ".join(got) or "none"
-        raise NotYet(f"expected the layers c1, c2, c3 and c4, got {found}.{because(cause_of_names(set(got)))}")
+        raise NotYet(f"expected the layers c1, c2, c3, up and c4, got {found}.{because(cause_of_names(set(got)))}")
 
 
 def cause_of_names(names: set[str]) -> str | None:
     if "p1" in names:
         return POOL
+    if "r2" in names:
+        return EMPTY_FILTERS
+    if names == {"c1", "c2", "c3", "c4"}:
+        return BY_TYPE
     if "r1" in names:
         return EMPTY
-    return OLD_FORM if names == {"c1", "c3"} else None
+    return OLD_FORM if names == {"c1", "c3", "up"} else None
 
 
 def as_tensor(value: Any) -> Any:
@@ -188,7 +210,7 @@ EXERCISE = Exercise(
         "Ask for names, never for positions: if 'filters' in layer.dtype.names ... Empty weights have size 0.",
         "The layers stand in raw or in raw['net'][0, 0]. "
         "for element in layers.ravel(): layer = element[0, 0]; names = layer.dtype.names; then three cases: "
-        "'filters' in names; 'weights' in names and layer['weights'].size; neither. "
+        "'filters' in names and layer['filters'].size; 'weights' in names and layer['weights'].size; neither. "
         "layer['name'].item() is the name, layer['weights'].ravel() the two arrays.",
     ),
     praise="both generations of files give the same dictionary, whatever the order of their fields.",

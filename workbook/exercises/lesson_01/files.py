@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SHAPES = {"c1": (2, 3, 4, 5), "c2": (1, 2, 5, 6), "c3": (3, 1, 6, 4), "c4": (2, 5, 4, 3)}
+SHAPES = {"c1": (2, 3, 4, 5), "c2": (1, 2, 5, 6), "c3": (3, 1, 6, 4), "c4": (2, 5, 4, 3), "up": (2, 3, 5, 4)}
 
 
 def arrays() -> tuple[dict[str, NDArray], dict[str, NDArray]]:
@@ -15,6 +15,7 @@ def arrays() -> tuple[dict[str, NDArray], dict[str, NDArray]]:
     rng = np.random.default_rng(12)
     kernels = {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
     biases = {name: rng.normal(size=(1, shape[3])) for name, shape in SHAPES.items()}
+    biases["up"] = rng.normal(size=(1, 5))
     return kernels, biases
 
 
@@ -26,6 +27,8 @@ def layers(kernels: dict[str, NDArray], biases: dict[str, NDArray]) -> NDArray:
         struct(name="p1", type="pool", pool=np.full((1, 2), 2)),
         struct(type="conv", name="c2", biases=biases["c2"], filters=kernels["c2"]),
         struct(weights=cell(kernels["c3"], biases["c3"]), pad=np.zeros((1, 4)), type="conv", name="c3"),
+        struct(name="up", type="convt", weights=cell(kernels["up"], biases["up"])),
+        struct(type="relu", name="r2", filters=np.zeros((0, 0)), biases=np.zeros((0, 0))),
         struct(filters=kernels["c4"], biases=biases["c4"], name="c4", type="conv"),
     ]
     return cell(*structs)

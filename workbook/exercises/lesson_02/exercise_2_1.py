@@ -20,6 +20,18 @@ def named_tensors(model: nn.Module, remove_duplicate: bool = True) -> dict[str, 
     return dict(model.named_parameters(remove_duplicate=remove_duplicate)) | dict(model.named_buffers())
 
 
+def as_floats(model: nn.Module) -> dict[str, Tensor]:
+    return {key: tensor.float().clone() for key, tensor in model.state_dict().items()}
+
+
+def evaluated_first(model: nn.Module) -> dict[str, Tensor]:
+    return right(model.eval())
+
+
+def frozen_first(model: nn.Module) -> dict[str, Tensor]:
+    return right(model.requires_grad_(False))
+
+
 OWN_MEMORY = (
     "state_dict() hands out the model's own memory; dict(), copy.copy, detach() and cpu() copy no numbers. Clone the "
     "tensors."
@@ -39,6 +51,9 @@ MISTAKES = (
         GRADIENTS,
         lambda model: {key: t.clone() for key, t in named_tensors(model, remove_duplicate=False).items()},
     ),
+    Mistake("under '1.num_batches_tracked', not torch.int64", as_floats),
+    Mistake("eval() and train() act on the model", evaluated_first),
+    Mistake("requires_grad_(...) acts on the model", frozen_first),
     Mistake("take its state_dict().", lambda model: copy.deepcopy(model)),
     Mistake("should be a dictionary, but is a list", lambda model: list(model.state_dict().values())),
     Mistake("a ndarray under '0.weight'", lambda model: {k: t.clone().numpy() for k, t in model.state_dict().items()}),

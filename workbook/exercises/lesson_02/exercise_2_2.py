@@ -29,6 +29,8 @@ STRIPPED = "strip() and lstrip() take away letters, not a word; use removeprefix
 DOT = "the dot belongs to the prefix."
 LAST_PART = "split() cuts at every `module.`, and you took the last part; use removeprefix()."
 SPLIT = "split() cuts at every `module.`; use removeprefix()."
+ONCE = "take the prefix off once; here the rest is a name that begins like it."
+FIRST = "the first dictionary in a checkpoint may be the optimizer's; ask for the key `state_dict`."
 NOT_NESTED = "not every checkpoint is nested; look whether the key is there."
 
 MISTAKES = (
@@ -43,9 +45,30 @@ MISTAKES = (
     Mistake(NOT_NESTED, lambda checkpoint: {k.removeprefix("module."): t for k, t in checkpoint["state_dict"].items()}),
 )
 
+
+def as_often_as_it_comes(key: str) -> str:
+    while key.startswith("module."):
+        key = key.removeprefix("module.")
+    return key
+
+
+def in_the_first_dictionary(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    nests = [value for value in checkpoint.values() if isinstance(value, dict)]
+    tensors = nests[0] if nests else checkpoint
+    return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+
+
+MISTAKES = (
+    *MISTAKES,
+    Mistake(ONCE, renamed(as_often_as_it_comes)),
+    Mistake(FIRST, in_the_first_dictionary),
+)
+
 UNWANTED = {  # a name that should not be there -> why it is
     "state_dict": DEEPER,
     "epoch": BESIDE,
+    "state": FIRST,
+    "param_groups": FIRST,
     "module.layer1.weight": PREFIX,
     "encoder.bias": REPLACED,
     "weight": SEVEN,
@@ -72,10 +95,16 @@ def verify(answer: Any) -> None:
         "flat already": tensors,
         "prefixed in part": {f"module.{key}" if "1" in key else key: tensor for key, tensor in tensors.items()},
     }
+    optimizer = {"state": {0: {"step": torch.ones(())}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    checkpoints["nested behind an optimizer"] = {"optimizer": optimizer, "state_dict": prefixed}
     for kind, checkpoint in checkpoints.items():
         with case(f"for a checkpoint that is {kind}"):
             got = call(answer, checkpoint, crashes=CRASHES)
             compare_dicts(got, tensors, "the result", {}, UNWANTED)
+    inside = {"module.weight": torch.ones(2, 3), "head.bias": torch.zeros(4)}
+    with case("for a prefixed checkpoint of a model with a part called `module`"):
+        got = call(answer, {f"module.{key}": tensor for key, tensor in inside.items()}, crashes=CRASHES)
+        compare_dicts(got, inside, "the result", {"module": ONCE}, {"weight": ONCE})
 
 
 EXERCISE = Exercise(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checking import Exercise, Mistake, NotYet, because, call, compare_dicts
+from ..checking import FROZEN, OTHER_MODE, Exercise, Mistake, NotYet, because, call, compare_dicts
 from .networks import small
 
 
@@ -70,7 +70,20 @@ REPORT = "load_state_dict returns a report, not the model."
 SECOND_NAME = "`target = source` gives the source a second name and copies nothing; fill the target itself."
 COPIED = "deepcopy; fill the target itself."
 
+COUNTERS = "BatchNorm's counter is a buffer as well, of whole numbers."
+MISSING = {"running": BUFFERS, "num_batches": COUNTERS}
+
+
+def floating_ones(target: nn.Module, source: nn.Module) -> nn.Module:
+    tensors = {key: tensor for key, tensor in source.state_dict().items() if tensor.is_floating_point()}
+    target.load_state_dict(tensors, strict=False)
+    return target
+
+
 MISTAKES = (
+    Mistake(COUNTERS, floating_ones),
+    Mistake(OTHER_MODE, lambda target, source: right(target, source).eval()),
+    Mistake(FROZEN, lambda target, source: right(target, source).requires_grad_(False)),
     Mistake(SHARED, shares_data),
     Mistake(SHARED, assigns),
     Mistake(NEW_PARAMETERS, makes_a_parameter),
@@ -103,7 +116,11 @@ def verify(answer: Any) -> None:
     if got is not target:
         raise NotYet(f"this is not the target that was given.{because(COPIED)}")
     unreached = all(torch.equal(untouched[key], tensor) for key, tensor in target.state_dict().items())
-    compare_dicts(target.state_dict(), before, "the target", {"": UNREACHED} if unreached else {"running": BUFFERS})
+    compare_dicts(target.state_dict(), before, "the target", {"": UNREACHED} if unreached else MISSING)
+    if not all(module.training for module in target.modules()):
+        raise NotYet(f"the target came in train mode.{because(OTHER_MODE)}")
+    if not all(parameter.requires_grad for parameter in target.parameters()):
+        raise NotYet(f"parameters of the target are frozen now.{because(FROZEN)}")
     with torch.no_grad():
         for tensor in target.state_dict().values():
             tensor += 1

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checking import Exercise, Mistake, NotYet, because, call
+from ..checking import Exercise, Mistake, NotYet, because, call, cause_of
 
 
 def right(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
@@ -62,11 +62,45 @@ def exchanged(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str]
     return loaded, mismatched, unexpected, missing
 
 
+def all_named_tensors(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
+    in_model = dict(model.named_parameters()) | dict(model.named_buffers())
+    both = in_model.keys() & state_dict.keys()
+    loaded = {key for key in both if in_model[key].shape == state_dict[key].shape}
+    return loaded, both - loaded, in_model.keys() - both, state_dict.keys() - both
+
+
+def same_numbers(in_model: Tensor, given: Tensor) -> bool:
+    return in_model.shape == given.shape and torch.equal(in_model.double(), given.double())
+
+
+def takes_out(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
+    found = right(model, state_dict)
+    for key in found[0]:
+        state_dict.pop(key)
+    return found
+
+
+def side_by_side(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
+    """Walks through both dictionaries at once, as if they had the same names in the same order."""
+    loaded, mismatched = set(), set()
+    for (key, tensor), (_, given) in zip(model.state_dict().items(), state_dict.items(), strict=False):
+        (loaded if tensor.shape == given.shape else mismatched).add(key)
+    return (
+        loaded,
+        mismatched,
+        model.state_dict().keys() - state_dict.keys(),
+        state_dict.keys() - model.state_dict().keys(),
+    )
+
+
+SIDE_BY_SIDE = "zip pairs by place; a name has to be looked up in the other dictionary."
 NOT_COMPARED = "the shapes were not compared."
 AS_MANY_NUMBERS = "as many numbers are not the same shape."
 ALL_DIMENSIONS = "all dimensions count: compare the whole shapes."
 OTHER_NAME = "its shape occurs in the model, but its name does not."
 BUFFERS = "buffers are missing: named_parameters() has none of them, state_dict() has."
+NOT_PERSISTENT = "this buffer is no part of a state_dict (persistent=False), so no checkpoint can have it."
+OTHER_DTYPE = "only names and shapes are asked for: other numbers of another type are loaded, too."
 BOTH_SIDES = "a name that both sides have is mismatched, and nothing else."
 EXCHANGED = "missing is what only the model has, not the reverse."
 ONE_SIDE = "a name that one side has, the other may not have."
@@ -78,6 +112,17 @@ MISTAKES = (
     Mistake(ALL_DIMENSIONS, comparing(lambda in_model, given: in_model.shape[-1:] == given.shape[-1:])),
     Mistake(OTHER_NAME, any_shape),
     Mistake(BUFFERS, only_parameters),
+    Mistake(NOT_PERSISTENT, all_named_tensors),
+    Mistake(
+        OTHER_DTYPE, comparing(lambda in_model, given: (in_model.shape, in_model.dtype) == (given.shape, given.dtype))
+    ),
+    Mistake(
+        OTHER_DTYPE,
+        comparing(lambda in_model, given: in_model.shape == given.shape and bool((in_model == given).all())),
+    ),
+    Mistake(OTHER_DTYPE, comparing(same_numbers)),
+    Mistake("from the dictionary", takes_out),
+    Mistake(SIDE_BY_SIDE, side_by_side),
     Mistake(BOTH_SIDES, missing_if_not_loaded),
     Mistake(EXCHANGED, exchanged),
     Mistake(ONE_SIDE, asks_for_missing_names),
@@ -114,18 +159,21 @@ def verify(answer: Any) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.Linear(6, 7), nn.Linear(7, 2, bias=False))
     model.append(nn.Conv2d(2, 3, (2, 4), bias=False)).append(nn.Linear(4, 5, bias=False))
     state_dict = {key: torch.rand(shape) for key, shape in (MISMATCHED | UNEXPECTED).items()}
-    state_dict |= {key: tensor + 1 for key, tensor in model.state_dict().items() if key[0] in "01"}
+    model.register_buffer("grid", torch.zeros(3), persistent=False)
+    state_dict |= {key: (tensor + 1).double() for key, tensor in model.state_dict().items() if key[0] in "01"}
     got = call(answer, model, state_dict, crashes=[("KeyError", ONE_SIDE)])
     if not isinstance(got, (tuple, list)) or len(got) != 4:
         found = f"{len(got)} values" if isinstance(got, (tuple, list)) else f"a {type(got).__name__}"
         raise NotYet(f"return four sets: loaded, mismatched, missing, unexpected; not {found}.")
     kinds = ("loaded", "mismatched", "missing", "unexpected")
     expected = dict(zip(kinds, right(model, state_dict), strict=True))
+    are_sets = all(isinstance(names, Collection) and not isinstance(names, str) for names in got)
+    known = cause_of(tuple(map(set, got)), MISTAKES, model, state_dict) if are_sets else None
     for kind, names in zip(kinds, got, strict=True):
-        verify_names(kind, names, expected)
+        verify_names(kind, names, expected, known)
 
 
-def verify_names(kind: str, names: Any, expected: dict[str, set[str]]) -> None:
+def verify_names(kind: str, names: Any, expected: dict[str, set[str]], known: str | None) -> None:
     if isinstance(names, str) or not isinstance(names, Collection):
         raise NotYet(f"{kind!r} should be a set of names, but is a {type(names).__name__}.")
     opposite = {"missing": "unexpected", "unexpected": "missing"}.get(kind)
@@ -133,11 +181,15 @@ def verify_names(kind: str, names: Any, expected: dict[str, set[str]]) -> None:
         raise NotYet(f"{kind!r} has {names}.{because(EXCHANGED)}")
     for name in sorted(set(names) ^ expected[kind], key=str):
         verb = "lacks" if name in expected[kind] else "should not have"
-        raise NotYet(f"{kind!r} {verb} {name!r}.{because(cause_of_name(kind, str(name)))}")
+        raise NotYet(f"{kind!r} {verb} {name!r}.{because(known or cause_of_name(kind, str(name)))}")
 
 
 def cause_of_name(kind: str, name: str) -> str | None:
     """Why a name is of this kind in the answer and should not be, or the reverse."""
+    if name == "grid":
+        return NOT_PERSISTENT
+    if name.startswith("0."):
+        return OTHER_DTYPE
     if "running" in name or "num_batches" in name:
         return BUFFERS
     if kind == "loaded":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -69,10 +70,42 @@ def only_duplicates_in_the_new_names(state_dict: dict[str, Tensor], new_names: d
     return with_overwriting(state_dict, new_names)
 
 
+def get_without_default(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> Any:
+    renamed = {new_names.get(key): tensor for key, tensor in state_dict.items()}
+    if len(renamed) < len(state_dict):
+        raise ValueError("two tensors would get one name")
+    return renamed
+
+
 def another_error(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
     renamed = with_overwriting(state_dict, new_names)
     if len(renamed) < len(state_dict):
         raise KeyError("twice")
+    return renamed
+
+
+def in_the_first_that_fits(change: Callable[[str, str, str], str]) -> Callable:
+    """An answer that changes each name by the first pair that changes it."""
+
+    def rename(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+        renamed = {}
+        for key, tensor in state_dict.items():
+            changed = [change(key, old, new) for old, new in new_names.items()]
+            renamed[next((name for name in changed if name != key), key)] = tensor
+        if len(renamed) < len(state_dict):
+            raise ValueError("two tensors would get one name")
+        return renamed
+
+    return rename
+
+
+def refuses_different_ones(state_dict: dict[str, Tensor], new_names: dict[str, str]) -> dict[str, Tensor]:
+    renamed: dict[str, Tensor] = {}
+    for key, tensor in state_dict.items():
+        new = new_names.get(key, key)
+        if new in renamed and not torch.equal(renamed[new], tensor):
+            raise ValueError("two tensors would get one name")
+        renamed[new] = tensor
     return renamed
 
 
@@ -81,14 +114,19 @@ CHAINED = (
 )
 LOST = "the names were changed one after the other; look up each old name once."
 DROPPED = "names that are not in `new_names` stay as they are."
+GET_WITHOUT_DEFAULT = (
+    "new_names.get(key) is None for a name that stays; its second argument is the default: get(key, key)."
+)
 STILL_THERE = "the old name is still there."
 OVERWRITTEN = "the later tensor overwrote the earlier one; compare the number of names before and after."
 STAYS = "look also at the names that stay, not only at those in `new_names`."
+PART = "whole names are given, not parts of names: replace() and re.sub find them inside other names, too."
+EQUAL = "equal numbers are still two tensors; look at the names alone."
 NOT_ALL_NAMES = "not every name is in `new_names`; dict.get has a default."
 GROWS = "a dictionary cannot grow while it is walked through; fill a new one."
 NOTHING_LOST = (
     "here each tensor ends under a name of its own, so nothing is lost. Look up each old name once, fill a new "
-    "dictionary, and look for names that meet in that."
+    "dictionary, and look for names that meet in that. (A name that stays keeps itself: new_names.get(key, key).)"
 )
 
 MISTAKES = (
@@ -97,6 +135,10 @@ MISTAKES = (
     Mistake(LOST, highest_first),
     Mistake("changes what it was given", in_place),
     Mistake(GROWS, while_walking),
+    Mistake(
+        GET_WITHOUT_DEFAULT, lambda state_dict, new_names: {new_names.get(key): t for key, t in state_dict.items()}
+    ),
+    Mistake("(A name that stays keeps itself", get_without_default),
     Mistake(NOTHING_LOST, refuses_what_is_there),
     Mistake(NOT_ALL_NAMES, lambda state_dict, new_names: {new_names[key]: t for key, t in state_dict.items()}),
     Mistake(
@@ -105,6 +147,9 @@ MISTAKES = (
     ),
     Mistake(STILL_THERE, lambda state_dict, new_names: state_dict),
     Mistake(OVERWRITTEN, with_overwriting),
+    Mistake(PART, in_the_first_that_fits(lambda key, old, new: key.replace(old, new) if old in key else key)),
+    Mistake(PART, in_the_first_that_fits(lambda key, old, new: re.sub(f"^{old}$", new, key))),
+    Mistake(EQUAL, refuses_different_ones),
     Mistake(STAYS, only_duplicates_in_the_new_names),
     Mistake("a ValueError is wanted, not KeyError", another_error),
 )
@@ -126,6 +171,8 @@ MISSING = {"a.2.": DROPPED, "head": DROPPED, "a.26": LOST, "a.28": LOST, "a.24":
 CRASHES = [
     ("KeyError: 'a.2.weight'", NOT_ALL_NAMES),
     ("KeyError: 'head.bias'", NOT_ALL_NAMES),
+    ("KeyError: None", GET_WITHOUT_DEFAULT),
+    ("NoneType", GET_WITHOUT_DEFAULT),
     ("changed size", GROWS),
     ("keys changed", "a dictionary cannot change while it is walked through; fill a new one."),
     ("ValueError", NOTHING_LOST),
@@ -141,11 +188,20 @@ def verify(answer: Any) -> None:
             got = call(answer, state_dict, new_names, crashes=CRASHES)
             if isinstance(got, Mapping) and "a.30.weight" in got and "a.26.weight" not in got:
                 raise NotYet(f"nothing is called 'a.26.weight' any more.{because(CHAINED)}")
+            if isinstance(got, Mapping) and None in got:
+                raise NotYet(f"a tensor is called None.{because(GET_WITHOUT_DEFAULT)}")
             expected = right(state_dict, new_names)
             compare_dicts(got, expected, "the result", MISSING, {"a.24.weight": STILL_THERE})
+    parts = {"stem.0.weight": torch.ones(2), "system.0.weight": torch.zeros(3), "stem_0.weight": torch.ones(4)}
+    new_names = {"stem.0.weight": "first.weight"}
+    with case("if one name occurs in another one"):
+        got = call(answer, parts, new_names, crashes=[("ValueError", PART), *CRASHES])
+        compare_dicts(got, right(parts, new_names), "the result", {"": PART}, {"syfirst.weight": PART})
     two = {"x": torch.ones(2), "w": torch.ones(4), "y": torch.zeros(2)}
     must_refuse(answer, two, {"x": "z", "y": "z"}, case="if two names become one", cause=OVERWRITTEN)
     must_refuse(answer, two, {"x": "y"}, case="if a new name is that of a tensor which stays", cause=STAYS)
+    twins = {"x": torch.ones(2), "y": torch.ones(2)}
+    must_refuse(answer, twins, {"x": "z", "y": "z"}, case="if two equal tensors get one name", cause=EQUAL)
 
 
 EXERCISE = Exercise(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checking import Exercise, Mistake, NotYet, because, call, case, must_refuse
+from ..checking import Exercise, Mistake, NotYet, because, call, case, cause_of, must_refuse
 
 
 def right(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
@@ -97,7 +97,107 @@ TURNED_ROUND = "the pairs are turned round: the checkpoint's names come first."
 ASK = "not every layer has a bias; ask before you take it."
 COUNTED = "the BatchNorms of the model count as layers, or its biases do."
 
+LEVELS = (
+    "a layer's name is all that stands before `.weight` or `.bias` at the end, however many dots it has; "
+    "removesuffix('.weight') takes just that away."
+)
+EMBEDDING = "every `.weight` of two dimensions or more counts, that of an Embedding, too."
+TABLE = "a parameter of its own, such as a table, is no layer: its name does not end in `.weight`."
+
+
+def by_layer_names(layer_of: Callable[[str], str], counts: Callable[[str, Tensor], bool]) -> Callable:
+    """An answer that has its own way to a layer's name, and to what counts as a weight."""
+
+    def pair_layers(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+        in_model = model.state_dict()
+        lists = [[layer_of(key) for key, t in tensors.items() if counts(key, t)] for tensors in (state_dict, in_model)]
+        pairs = list(zip(*lists, strict=True))
+        for old, new in pairs:
+            a, b = state_dict.get(f"{old}.weight"), in_model.get(f"{new}.weight")
+            if a is None or b is None or a.shape != b.shape:
+                raise ValueError(f"{old} and {new} have different shapes")
+            if (f"{old}.bias" in state_dict) != (f"{new}.bias" in in_model):
+                raise ValueError(f"only one of {old} and {new} has a bias")
+        return names_of(pairs, state_dict)
+
+    return pair_layers
+
+
+def is_weight(key: str, tensor: Tensor) -> bool:
+    return key.endswith(".weight") and tensor.ndim >= 2
+
+
+def at_the_first_dot(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    names = {}
+    layers = [
+        dict.fromkeys(key.split(".")[0] for key in t if t[key].ndim >= 2) for t in (state_dict, model.state_dict())
+    ]
+    for old, new in zip(*layers, strict=True):
+        a, b = state_dict.get(f"{old}.weight"), model.state_dict().get(f"{new}.weight")
+        if a is not None and b is not None:
+            if a.shape != b.shape:
+                raise ValueError(f"{old} and {new} have different shapes")
+            names[f"{old}.weight"] = f"{new}.weight"
+            if (f"{old}.bias" in state_dict) != (f"{new}.bias" in model.state_dict()):
+                raise ValueError(f"only one of {old} and {new} has a bias")
+            if f"{old}.bias" in state_dict:
+                names[f"{old}.bias"] = f"{new}.bias"
+    return names
+
+
+def of_convs_and_linears(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    """Asks the model for the types of its layers."""
+    kinds = nn.Conv2d, nn.Linear
+    in_model = [name for name, module in model.named_modules() if isinstance(module, kinds)]
+    in_checkpoint = [layer for layer in layers_of(state_dict) if "words" not in layer]
+    pairs = list(zip(in_checkpoint, in_model, strict=True))
+    for old, new in pairs:
+        if state_dict[f"{old}.weight"].shape != model.state_dict()[f"{new}.weight"].shape:
+            raise ValueError(f"{old} and {new} have different shapes")
+        if (f"{old}.bias" in state_dict) != (f"{new}.bias" in model.state_dict()):
+            raise ValueError(f"only one of {old} and {new} has a bias")
+    return names_of(pairs, state_dict)
+
+
+def weights_by_kind_of_name(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    """Takes every tensor of two dimensions or more for a weight."""
+    names = right(model, state_dict)
+    lists = [[key for key, t in tensors.items() if t.ndim >= 2] for tensors in (state_dict, model.state_dict())]
+    return dict(zip(*lists, strict=True)) | names
+
+
+def biases_in_a_list_of_their_own(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    in_model = model.state_dict()
+    names: dict[str, str] = {}
+    for leaf in ("weight", "bias"):
+        lists = [[f"{k}.{leaf}" for k in layers_of(t) if f"{k}.{leaf}" in t] for t in (state_dict, in_model)]
+        names |= dict(zip(*lists, strict=True))
+    if any(state_dict[old].shape != in_model[new].shape for old, new in names.items()):
+        raise ValueError("two have different shapes")
+    return {key: names[key] for key in names_of([(k, k) for k in layers_of(state_dict)], state_dict)}
+
+
+def loads_on_the_way(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    names = right(model, state_dict)
+    with torch.no_grad():
+        for old, new in names.items():
+            model.state_dict()[new].copy_(state_dict[old])
+    return names
+
+
+NESTED_MISTAKES = (
+    Mistake(LEVELS, at_the_first_dot),
+    Mistake(EMBEDDING, of_convs_and_linears),
+    Mistake(TABLE, weights_by_kind_of_name),
+)
+
 MISTAKES = (
+    *NESTED_MISTAKES,
+    Mistake(LEVELS, by_layer_names(lambda key: key.rstrip(".weight"), is_weight)),
+    Mistake(LEVELS, by_layer_names(lambda key: key.replace(".weight", ""), is_weight)),
+    Mistake(LEVELS, by_layer_names(lambda key: key.split(".weight")[0], is_weight)),
+    Mistake(BIASES, biases_in_a_list_of_their_own),
+    Mistake("an in-place operation", loads_on_the_way),
     Mistake(COUNTED, lambda model, state_dict: every_weight(model, state_dict, strict=True)),
     Mistake(BATCH_NORMS, lambda model, state_dict: every_weight(model, state_dict, strict=False)),
     Mistake(NOT_THE_NEXT, first_of_the_shape),
@@ -136,20 +236,55 @@ def verify(answer: Any) -> None:
         got = call(answer, model, state_dict, crashes=CRASHES)
         verify_names(got, right(model, state_dict), state_dict)
     verify_refusals(answer, model, state_dict)
+    model, state_dict = nested()
+    with case("for a network whose layers lie at several levels, with an Embedding"):
+        got = call(answer, model, state_dict, crashes=[("", LEVELS)])
+        expected = right(model, state_dict)
+        if not isinstance(got, Mapping) or dict(got) != expected:
+            raise NotYet(f"{first_other_pair(got, expected)}{because(why_other_pairs(got, model, state_dict))}")
+
+
+def first_other_pair(got: Any, expected: Mapping[str, str]) -> str:
+    if not isinstance(got, Mapping):
+        return f"the result should be a dictionary, but is a {type(got).__name__}."
+    for old, new in expected.items():
+        if got.get(old) != new:
+            found = f"with {got[old]!r}" if old in got else "not at all"
+            return f"{old!r} belongs to {new!r}, and is paired {found}."
+    extra = next(old for old in got if old not in expected)
+    return f"{extra!r} is paired with {got[extra]!r}, and is no weight or bias of a layer."
+
+
+def why_other_pairs(got: Any, model: nn.Module, state_dict: dict[str, Tensor]) -> str:
+    return cause_of(dict(got), NESTED_MISTAKES, model, state_dict) or LEVELS
 
 
 def model_and_checkpoint() -> tuple[nn.Sequential, dict[str, Tensor]]:
     """The checkpoint is that of a network without BatchNorms."""
-    plain = nn.ModuleDict(
-        {
-            "stem": nn.Conv2d(3, 4, (2, 5)),
-            "body": nn.Conv2d(4, 4, 3, bias=False),
-            "tail": nn.Conv2d(4, 4, 3, bias=False),
-            "head": nn.Linear(6, 7),
-        }
-    )
-    stem, body, tail, head = (copy.deepcopy(part) for part in plain.values())
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, 4, (2, 5)), nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 3, bias=False), nn.Linear(6, 7)]
+    plain = nn.ModuleDict(dict(zip(("stem", "body", "tail", "head"), parts, strict=True)))
+    stem, body, tail, head = copy.deepcopy(parts)
+    for part in (stem, body, tail, head):
+        part.reset_parameters()  # other numbers than the checkpoint's
     return nn.Sequential(stem, nn.BatchNorm2d(4), body, nn.BatchNorm2d(4), tail, head), dict(plain.state_dict())
+
+
+class Nested(nn.Module):
+    """Layers at several levels, of names that hold others, and a table and an Embedding beside them."""
+
+    def __init__(self, stem: str, eight: str) -> None:
+        super().__init__()
+        inner = {stem: nn.Conv2d(3, 4, (2, 5)), "norm": nn.BatchNorm2d(4), "weight_net": nn.Conv2d(4, 5, 3)}
+        self.net = nn.ModuleDict(inner | {eight: nn.Conv2d(5, 4, 3)})
+        self.table, self.words = nn.Parameter(torch.randn(4, 3)), nn.Embedding(9, 4)
+        self.bias_net = nn.ModuleList([nn.Linear(4, 6, bias=False), nn.Linear(6, 7)])
+
+
+def nested() -> tuple[nn.Module, dict[str, Tensor]]:
+    torch.manual_seed(1)
+    checkpoint = {f"backbone.{key}": tensor for key, tensor in Nested("first", "height").state_dict().items()}
+    return Nested("stem", "right"), {key: tensor for key, tensor in checkpoint.items() if ".norm." not in key}
 
 
 def verify_names(got: Any, expected: dict[str, str], state_dict: dict[str, Tensor]) -> None:
@@ -181,6 +316,10 @@ def verify_refusals(answer: Any, model: nn.Sequential, state_dict: dict[str, Ten
     must_refuse(answer, model, late, case="if two layers of different shapes have changed places", cause=SHAPES)
     one_more = state_dict | {"tail.bias": torch.rand(4)}
     must_refuse(answer, model, one_more, case="if only the checkpoint has a bias", cause=BIASES)
+    crossed = {key: tensor for key, tensor in state_dict.items() if key != "stem.bias"} | {"body.bias": torch.rand(4)}
+    must_refuse(
+        answer, model, crossed, case="if one layer has a bias on one side, and another on the other", cause=BIASES
+    )
     one_less = {key: tensor for key, tensor in state_dict.items() if key != "stem.bias"}
     must_refuse(answer, model, one_less, case="if only the model has a bias", cause=BIASES)
 

@@ -148,7 +148,7 @@ MISTAKES = (
     Mistake(ASK_FOR_BIAS, lambda head, old, new: nn.Linear(head.in_features, len(new), bias=head.bias)),
     Mistake("changes what it was given", in_the_old_one),
     Mistake(SHARED, itself_if_all_are_old),
-    Mistake("the old head is frozen now", freezes_the_old_one),
+    Mistake("requires_grad_(...) acts on the model", freezes_the_old_one),
     Mistake(UNTRAINED, keeps_the_graph),
     Mistake(UNTRAINED, lambda head, old, new: right(head, old, new).requires_grad_(False)),
     Mistake("should be torch.float32, as the old one is", lambda head, old, new: right(head, old, new).double()),

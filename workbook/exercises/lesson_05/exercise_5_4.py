@@ -105,7 +105,7 @@ MISTAKES = (
     Mistake(INSIDE, divided(lambda name, head: f"{head}." in name)),
     Mistake(WRONG_ORDER, divided(lambda name, head: not is_inside(name, head))),
     Mistake(FROZEN, divided(frozen=True)),
-    Mistake(OTHERS_FROZEN, unfreezes),
+    Mistake("requires_grad_(...) acts on the model", unfreezes),
     Mistake(TWO_NAMES, divided(second_names=True)),
     Mistake(OTHER_GROUP, head_in_both),
     Mistake(IN_NONE, without_the_head),
