@@ -177,6 +177,14 @@ def biases_in_a_list_of_their_own(model: nn.Module, state_dict: dict[str, Tensor
     return {key: names[key] for key in names_of([(k, k) for k in layers_of(state_dict)], state_dict)}
 
 
+def pairs_sorted_names(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    in_model = model.state_dict()
+    pairs = list(zip(sorted(layers_of(state_dict)), sorted(layers_of(in_model)), strict=True))
+    if any(state_dict[f"{old}.weight"].shape != in_model[f"{new}.weight"].shape for old, new in pairs):
+        raise ValueError("two have different shapes")
+    return names_of(pairs, state_dict)
+
+
 def loads_on_the_way(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
     names = right(model, state_dict)
     with torch.no_grad():
@@ -196,6 +204,7 @@ MISTAKES = (
     Mistake(LEVELS, by_layer_names(lambda key: key.rstrip(".weight"), is_weight)),
     Mistake(LEVELS, by_layer_names(lambda key: key.replace(".weight", ""), is_weight)),
     Mistake(LEVELS, by_layer_names(lambda key: key.split(".weight")[0], is_weight)),
+    Mistake("in the order in which they stand, not sorted", pairs_sorted_names),
     Mistake(BIASES, biases_in_a_list_of_their_own),
     Mistake("an in-place operation", loads_on_the_way),
     Mistake(COUNTED, lambda model, state_dict: every_weight(model, state_dict, strict=True)),
@@ -223,7 +232,8 @@ CRASHES = [
     ("zip()", COUNTED),
     (
         "ValueError",
-        "the conv and Linear layers do pair, four on either side. If every name in `.weight` counts, the BatchNorms' "
+        "the conv and Linear layers do pair, in the order in which they stand, not sorted; four on either side. "
+        "If every name in `.weight` counts, the BatchNorms' "
         "are among them: their weight has one dimension.",
     ),
 ]

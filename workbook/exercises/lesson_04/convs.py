@@ -13,6 +13,7 @@ from ..checking import Mistake, NotYet, because, wrong_values
 OPTIONS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode")
 
 STALE = "only the weight was replaced; the conv still thinks that it takes three channels."
+SWAPPED = "the two numbers are exchanged: nn.Conv2d(in_channels, out_channels, kernel_size)."
 DEFAULTS = "a new Conv2d begins with its defaults; hand this over."
 FLOAT32 = "a new Conv2d is float32; hand over the dtype."
 UNTRAINED = "it is no parameter, or takes no gradient."
@@ -39,7 +40,8 @@ def expect_conv(made: Any, conv: nn.Conv2d) -> None:
     for option in OPTIONS:
         wanted, found = 1 if option == "in_channels" else getattr(conv, option), getattr(made, option)
         if found != wanted:
-            why = because(STALE if option == "in_channels" else DEFAULTS)
+            swapped = (made.in_channels, made.out_channels) == (conv.out_channels, 1)
+            why = because(SWAPPED if swapped else STALE if option == "in_channels" else DEFAULTS)
             raise NotYet(f"{option} should be {wanted}, but is {found}.{why}")
     for what in ("weight", "bias"):
         tensor = getattr(made, what)

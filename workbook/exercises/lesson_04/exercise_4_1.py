@@ -134,6 +134,15 @@ def only_red(weight: Tensor) -> Tensor:
     return weight[:, :1]
 
 
+@torch.no_grad()
+def third_of_the_bias(conv: nn.Conv2d) -> nn.Conv2d:
+    new = right(conv)
+    if conv.bias is not None:
+        new.bias.copy_(conv.bias / 3)
+    return new
+
+
+NO_FLAG = "nn.Conv2d wants to know whether there is a bias: bias=conv.bias is not None."
 RANDOM = "a new Conv2d begins with random numbers; copy the old ones."
 SHARED = "`new.bias = conv.bias` shares the parameter; copy its numbers."
 NO_BIAS = "not every conv has a bias."
@@ -144,6 +153,17 @@ MISTAKES = (
     Mistake(
         "this is the mean over the colours: a third of what is asked.",
         with_weight(lambda weight: weight.mean(1, keepdim=True)),
+    ),
+    Mistake(
+        "this is the mixture of colours that makes a picture grey (0.299, 0.587, 0.114); here the colours are already "
+        "the same number three times, so the kernels add up.",
+        with_weight(lambda weight: (weight * weight.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, True)),
+    ),
+    Mistake("the bias is divided by three; it is added once, whatever the channels.", third_of_the_bias),
+    Mistake(NO_FLAG, lambda conv: nn.Conv2d(1, conv.out_channels, conv.kernel_size, bias=conv.bias)),
+    Mistake(
+        "nn.Conv2d(in_channels, out_channels, kernel_size)",
+        lambda conv: nn.Conv2d(conv.out_channels, 1, conv.kernel_size),
     ),
     Mistake("this is the red channel alone.", with_weight(only_red)),
     Mistake("this is three times the red channel.", with_weight(lambda weight: 3 * only_red(weight))),
@@ -169,6 +189,7 @@ MISTAKES = (
 )
 
 CRASHES = [
+    ("Boolean value of Tensor", NO_FLAG),
     ("'NoneType'", NO_BIAS),
     ("cannot assign", "a parameter is replaced by nn.Parameter(...), or its numbers are copied."),
     ("[4, 3, 2, 5]", NOT_ADDED),  # the shape of all old weights below

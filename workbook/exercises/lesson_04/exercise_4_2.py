@@ -39,14 +39,25 @@ def loud(weight: Tensor, in_channels: int, places: Sequence[int]) -> Tensor:
     return new
 
 
+def taken(weight: Tensor, in_channels: int, places: Sequence[int]) -> Tensor:
+    return weight[:, list(places)]
+
+
 def taken_if_there_are_more(weight: Tensor, in_channels: int, places: Sequence[int]) -> Tensor:
     if in_channels > 3:
         return weight[:, list(places)]
     return right(weight, in_channels, places)
 
 
+def flipped(weight: Tensor, in_channels: int, places: Sequence[int]) -> Tensor:
+    return right(weight.flip(1), in_channels, range(3))
+
+
+SORTED = "`places` stand in the order red, green, blue; sorted, they say nothing of which colour goes where."
+FLIPPED = "flip(1) turns RGB into BGR and knows no other order; `places` says where each colour goes."
 SILENT = "the other channels should be silent: zeros."
 SCALED = "the kernels keep their size: the other channels add nothing."
+GOES = "`places[c]` says where colour c goes, not where channel c comes from."
 MORE_CHANNELS = "`places` are places in the new weight, which has more channels than the old one."
 KEEPS_TYPE = "weight.new_zeros keeps the type"
 
@@ -55,6 +66,8 @@ MISTAKES = (
         "the colours stay in their old places; `places` was not used.",
         lambda weight, in_channels, places: right(weight, in_channels, (0, 1, 2)),
     ),
+    Mistake(SORTED, lambda weight, in_channels, places: right(weight, in_channels, sorted(places))),
+    Mistake(FLIPPED, flipped),
     Mistake(SILENT, repeated),
     Mistake(SILENT, loud),
     Mistake("places are counted from 0.", counted_from_one),
@@ -65,9 +78,10 @@ MISTAKES = (
     Mistake(SCALED, lambda weight, in_channels, places: right(weight, in_channels, places) * in_channels / 3),
     Mistake(SCALED, lambda weight, in_channels, places: right(weight, in_channels, places) * 3 / in_channels),
     Mistake(
-        "`places[c]` says where colour c goes, not where channel c comes from.",
-        lambda weight, in_channels, places: weight[:, list(places)],
+        GOES,
+        lambda weight, in_channels, places: (right if in_channels > 3 else taken)(weight, in_channels, places),
     ),
+    Mistake(MORE_CHANNELS, taken),
     Mistake(MORE_CHANNELS, taken_if_there_are_more),
     Mistake(KEEPS_TYPE, in_float),
     Mistake(KEEPS_TYPE, lambda weight, in_channels, places: right(weight, in_channels, places).float()),
@@ -91,9 +105,9 @@ def verify(answer: Any) -> None:
     """`place(weight, in_channels, places) -> weight`."""
     weight = torch.arange(1.0, 121.0).reshape(5, 3, 2, 4)
     cases = {
-        "for blue, green, red": (3, (2, 1, 0)),
-        "for blue, red, green": (3, (1, 2, 0)),
         "for seven channels with red in 4, green in 2, blue in 1": (7, (4, 2, 1)),
+        "for blue, red, green": (3, (1, 2, 0)),
+        "for blue, green, red": (3, (2, 1, 0)),
     }
     for name, (in_channels, places) in cases.items():
         with case(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -86,6 +87,40 @@ def all_back_to_one_mode(model: nn.Module, x: Tensor) -> str:
     return found
 
 
+def by_name_of_the_class(model: nn.Module, x: Tensor) -> str:
+    seen: list[str] = []
+    twin = copy.deepcopy(model).eval()
+    for name, module in twin.named_modules():
+        if "conv" in type(module).__name__.lower():
+            module.register_forward_pre_hook(lambda *_, name=name: seen.append(name))
+    twin(x)
+    return seen[0]
+
+
+def global_hook(model: nn.Module, x: Tensor) -> str:
+    seen: list[nn.Module] = []
+    twin = copy.deepcopy(model).eval()
+    nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(module))
+    twin(x)
+    names = {id(module): name for name, module in twin.named_modules()}
+    return next(names[id(module)] for module in seen if isinstance(module, nn.Conv2d))
+
+
+def returns_the_name(model: nn.Module, x: Tensor) -> str:
+    seen, twin = [], copy.deepcopy(model).eval()
+
+    def note(name: str) -> str:
+        seen.append(name)
+        return name
+
+    for name, module in twin.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda *_, name=name: note(name))
+    twin(x)
+    return seen[0]
+
+
+RETURNS = "what a forward hook returns takes the place of the output; let it return None, as list.append does."
 FIRST_DEFINED = "this is the first that is defined, and it never runs."
 LAST = "this is the last one; keep the first that runs."
 OWN_NAME = "keep the first that runs; a hook made in a loop needs its own name: lambda *_, name=name: ..."
@@ -108,6 +143,9 @@ MISTAKES = (
     Mistake(BATCHNORM, in_the_mode_it_has),
     Mistake(MODES, stays_in_eval_mode),
     Mistake(MODES, all_back_to_one_mode),
+    Mistake("this is a module with convs inside", by_name_of_the_class),
+    Mistake("a hook on all modules of this kernel is left behind", global_hook),
+    Mistake(RETURNS, returns_the_name),
     Mistake(TOO_LATE, hooks_too_late),
     Mistake(NOT_CONV1, lambda model, x: "conv1" if isinstance(model.conv1, nn.Conv2d) else ""),
 )
@@ -119,9 +157,14 @@ NOT_THIS_ONE = {  # a name in one of the networks below -> why it is not the one
     "2": OWN_NAME,
     "": MODEL,
     "stem": "this is no conv; hang hooks into convs alone.",
+    "block": "this is a module with convs inside, whose class is called so; look at the type, nn.Conv2d.",
     "stem.pool": "this is no conv; look at the type of a module.",
 }
 CRASHES = [
+    ("'str' object", RETURNS),
+    ("not str", RETURNS),
+    ("must be Tensor", RETURNS),
+    ("found str", RETURNS),
     ("AttributeError: 'Unordered' object has no attribute 'conv1'", NOT_CONV1),
     ("StopIteration", TOO_LATE),
     ("IndexError: list index", TOO_LATE),
@@ -144,10 +187,22 @@ class Unordered(nn.Module):
         return self.last(self.second(x).relu())
 
 
+class ConvBlock(nn.Module):
+    """No conv itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.ReLU(), nn.Conv2d(4, 3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
 def verify(answer: Any) -> None:
     """`first_to_run(model, x) -> name`."""
     cases = {
         "for convs that run in another order than they are defined": (Unordered(), "stem.inner.1"),
+        "for a block with a conv inside": (nn.Sequential(OrderedDict(block=ConvBlock())), "block.inner.1"),
         "for a Sequential": (nn.Sequential(nn.Identity(), nn.Conv2d(4, 3, 1), nn.Conv2d(3, 2, 1)), "1"),
     }
     x = torch.rand(2, 4, 6, 8)
