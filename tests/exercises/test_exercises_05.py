@@ -97,7 +97,7 @@ WRONG = [
     ("5.1", one_bias_of_the_old_head, "this row still has the numbers that a new Linear begins with"),
     ("5.1", one_old_row_among_the_new, "the weight of 'glove' should be new"),
     ("5.1", lambda h, old, new: new_head(h, old, new) if h.bias is not None else h.bias + 1, "not every head has"),
-    ("5.1", lambda h, old, new: new_head(h, old, new) if h.bias is not None else nn.Linear(6, 5), "no bias"),
+    ("5.1", lambda h, old, new: new_head(h, old, new) if h.bias is not None else nn.Linear(7, 6), "no bias"),
     ("5.2", linears_by_size, "and a Linear for each"),
     ("5.2", frozen_copies, "they are to be trained"),
     ("5.2", lambda block, n, tasks: nn.Sequential(copy.deepcopy(block), torch.flatten), "nn.Flatten(), not flatten"),

@@ -123,12 +123,12 @@ def _run(function: Any, given: Sequence[Any], crashes: Sequence[tuple[str, str]]
     """What it returns; `NotAttempted` or `NotYet` for what it raises."""
     try:
         return function(*given)
-    except NotImplementedError:
-        raise NotAttempted from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and GeneratorExit, too
         said = describe(error)
+        if isinstance(error, NotImplementedError) and "not implemented for" not in said:  # as torch says of some types
+            raise NotAttempted from None
         if re.search(r"'ellipsis'|\bnot ellipsis", said):
             raise NotAttempted from None
         cause = next((cause for part, cause in (*crashes, *CRASHES) if part in said), None)
@@ -231,7 +231,9 @@ def must_refuse(function: Any, *inputs: Any, case: str, cause: str) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise NotYet(f"{case}, a ValueError is wanted, not {describe(error)}{_line(error)}") from None
+        why = because("`assert` raises an AssertionError; write `raise ValueError(...)`.")
+        why = why if isinstance(error, AssertionError) else ""
+        raise NotYet(f"{case}, a ValueError is wanted, not {describe(error)}{_line(error)}{why}") from None
     found = f"returns a {type(answer).__name__}" if answer is not None else "returns None"
     raise NotYet(f"{case}, a ValueError is wanted, but your function {found}.{because(cause)}")
 

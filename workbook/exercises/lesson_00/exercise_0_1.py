@@ -99,7 +99,7 @@ def verify(answer: Any) -> None:
             raise NotYet(f"expected {right(model)} for a small {type(model).__name__}, got {got}.{cause}")
 
 
-def of_the_recurrent(got: int, model: nn.Module) -> str | None:
+def of_the_recurrent(got: float, model: nn.Module) -> str | None:
     if not isinstance(model, Recurrent):
         return None
     return SHARED if got == counts_shared_ones_twice(model) else OTHER_NAMES

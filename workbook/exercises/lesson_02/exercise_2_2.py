@@ -33,7 +33,7 @@ ONCE = "take the prefix off once; here the rest is a name that begins like it."
 FIRST = "the first dictionary in a checkpoint may be the optimizer's; ask for the key `state_dict`."
 NOT_NESTED = "not every checkpoint is nested; look whether the key is there."
 
-MISTAKES = (
+NAMES = (
     Mistake(BESIDE, lambda checkpoint: checkpoint),
     Mistake(PREFIX, lambda checkpoint: checkpoint["state_dict"]),
     Mistake(PREFIX, lambda checkpoint: checkpoint.get("state_dict", checkpoint)),
@@ -59,7 +59,7 @@ def in_the_first_dictionary(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 MISTAKES = (
-    *MISTAKES,
+    *NAMES,
     Mistake(ONCE, renamed(as_often_as_it_comes)),
     Mistake(FIRST, in_the_first_dictionary),
 )

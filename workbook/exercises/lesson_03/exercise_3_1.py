@@ -82,7 +82,8 @@ def takes_out(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str]
 
 def side_by_side(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
     """Walks through both dictionaries at once, as if they had the same names in the same order."""
-    loaded, mismatched = set(), set()
+    loaded: set[str] = set()
+    mismatched: set[str] = set()
     for (key, tensor), (_, given) in zip(model.state_dict().items(), state_dict.items(), strict=False):
         (loaded if tensor.shape == given.shape else mismatched).add(key)
     return (

@@ -246,12 +246,12 @@ def verify(answer: Any) -> None:
         got = call(answer, model, state_dict, crashes=CRASHES)
         verify_names(got, right(model, state_dict), state_dict)
     verify_refusals(answer, model, state_dict)
-    model, state_dict = nested()
+    other, state_dict = nested()
     with case("for a network whose layers lie at several levels, with an Embedding"):
-        got = call(answer, model, state_dict, crashes=[("", LEVELS)])
-        expected = right(model, state_dict)
+        got = call(answer, other, state_dict, crashes=[("", LEVELS)])
+        expected = right(other, state_dict)
         if not isinstance(got, Mapping) or dict(got) != expected:
-            raise NotYet(f"{first_other_pair(got, expected)}{because(why_other_pairs(got, model, state_dict))}")
+            raise NotYet(f"{first_other_pair(got, expected)}{because(why_other_pairs(got, other, state_dict))}")
 
 
 def first_other_pair(got: Any, expected: Mapping[str, str]) -> str:
@@ -272,7 +272,12 @@ def why_other_pairs(got: Any, model: nn.Module, state_dict: dict[str, Tensor]) -
 def model_and_checkpoint() -> tuple[nn.Sequential, dict[str, Tensor]]:
     """The checkpoint is that of a network without BatchNorms."""
     torch.manual_seed(0)
-    parts = [nn.Conv2d(3, 4, (2, 5)), nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 3, bias=False), nn.Linear(6, 7)]
+    parts: list[Any] = [
+        nn.Conv2d(3, 4, (2, 5)),
+        nn.Conv2d(4, 4, 3, bias=False),
+        nn.Conv2d(4, 4, 3, bias=False),
+        nn.Linear(6, 7),
+    ]
     plain = nn.ModuleDict(dict(zip(("stem", "body", "tail", "head"), parts, strict=True)))
     stem, body, tail, head = copy.deepcopy(parts)
     for part in (stem, body, tail, head):

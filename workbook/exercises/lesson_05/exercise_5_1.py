@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ..checking import Exercise, Mistake, NotYet, because, call, case
 
-OLD, NEW = ["cat", "dog", "frog", "ship"], ["frog", "glove", "cat", "hat", "boot"]
+OLD = ["cat", "dog", "frog", "ship"]
+NEW = ["ship", "glove", "cat", "hat", "boot", "frog"]  # not its own inverse, and an old class stands behind place 4
+FEW = ["ship", "boot", "cat"]
 Names = Sequence[str]
 
 
@@ -47,9 +49,10 @@ def first_rows_then_by_name(head: nn.Linear, old: Names, new: Names) -> nn.Linea
 @torch.no_grad()
 def always_these_rows(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
     made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
-    made.weight[[0, 2]] = head.weight[[2, 0]]
+    rows, olds = ([0, 2, 5], [3, 0, 2]) if len(new) > 5 else ([0, 2], [3, 0])
+    made.weight[rows] = head.weight[olds]
     if head.bias is not None:
-        made.bias[[0, 2]] = head.bias[[2, 0]]
+        made.bias[rows] = head.bias[olds]
     return made
 
 
@@ -125,6 +128,42 @@ def keeps_the_graph(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
     return made
 
 
+@torch.no_grad()
+def turned_round(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = nn.Linear(head.in_features, len(new), bias=head.bias is not None)
+    for row, name in enumerate(new):
+        if name in old and row < len(old) and old.index(name) < len(new):
+            made.weight[old.index(name)] = head.weight[row]
+            if head.bias is not None:
+                made.bias[old.index(name)] = head.bias[row]
+    return made
+
+
+@torch.no_grad()
+def by_places_of_the_old(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    for row in range(len(old)):
+        if new[row] in old:
+            made.weight[row] = head.weight[old.index(new[row])]
+    return made
+
+
+@torch.no_grad()
+def mean_for_new_ones(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    for row, name in enumerate(new):
+        if name not in old:
+            made.weight[row] = head.weight.mean(0)
+    return made
+
+
+def always_the_same(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    torch.manual_seed(0)
+    return right(head, old, new)
+
+
+TURNED_ROUND = "the rows went the wrong way: `new` says where a row goes, old.index(name) where it comes from."
+BOTH_LISTS = "the two lists have different lengths; walk through `new`, and look each name up in `old`."
 SAME_ROW = "row i of the old head went to row i of the new one; look up each name in both lists."
 UNTOUCHED = "this row still has the numbers that a new Linear begins with."
 FRESH = "leave new rows as nn.Linear made them."
@@ -137,6 +176,10 @@ NOT_NEW = "not every old class is a new one; ask `if name in new` first."
 
 MISTAKES = (
     Mistake(SAME_ROW, first_rows),
+    Mistake(TURNED_ROUND, turned_round),
+    Mistake(BOTH_LISTS, by_places_of_the_old),
+    Mistake(FRESH, mean_for_new_ones),
+    Mistake(FRESH, always_the_same),
     Mistake("the weight of 'glove' should be new, but is that of an old class", first_rows_then_by_name),
     Mistake("if all classes are old, the weight of 'cat'", always_these_rows),
     Mistake(UNTOUCHED, only_the_weight),
@@ -152,11 +195,12 @@ MISTAKES = (
     Mistake(UNTRAINED, keeps_the_graph),
     Mistake(UNTRAINED, lambda head, old, new: right(head, old, new).requires_grad_(False)),
     Mistake("should be torch.float32, as the old one is", lambda head, old, new: right(head, old, new).double()),
-    Mistake("should map 6 features to 5 classes", lambda head, old, new: nn.Linear(len(new), head.in_features)),
+    Mistake("should map 7 features to 6 classes", lambda head, old, new: nn.Linear(len(new), head.in_features)),
     Mistake("return an nn.Linear, not a Parameter", lambda head, old, new: right(head, old, new).weight),
 )
 
 CRASHES = [
+    ("IndexError: index 5 is out of bounds for dimension 0 with size 4", TURNED_ROUND),
     ("Boolean value of Tensor", ASK_FOR_BIAS),
     ("'NoneType'", NO_BIAS),
     ("ValueError: 'glove' is not in list", NOT_OLD),
@@ -173,8 +217,11 @@ def verify(answer: Any) -> None:
     for name, bias in {"for a head with bias": True, "for a head without bias": False}.items():
         with case(name):
             head = trained_head(bias)
-            expect_head(call(answer, head, OLD, NEW, crashes=CRASHES), head)
+            expect_head(call(answer, head, OLD, NEW, crashes=CRASHES), head, NEW)
     head = trained_head()
+    with case("if there are fewer new classes than old ones"):
+        expect_head(call(answer, head, OLD, FEW, crashes=[("IndexError", BOTH_LISTS), *CRASHES]), head, FEW)
+    expect_fresh_rows(answer, head)
     made = answer(head, OLD, OLD)
     with case("if all classes are old"):
         expect_rows(made.weight.detach(), head.weight.detach(), OLD, "the weight")
@@ -183,16 +230,17 @@ def verify(answer: Any) -> None:
 
 def trained_head(bias: bool = True) -> nn.Linear:
     """A head for the old classes."""
-    torch.manual_seed(0)
-    return nn.Linear(6, len(OLD), bias=bias)
+    torch.manual_seed(1234)  # no seed that an answer would set
+    return nn.Linear(7, len(OLD), bias=bias)
 
 
-def expect_head(made: Any, head: nn.Linear) -> None:
+def expect_head(made: Any, head: nn.Linear, names: Names) -> None:
     """It is a Linear for the new classes that can be trained, and has the rows that it should have."""
     if not isinstance(made, nn.Linear):
         raise NotYet(f"return an nn.Linear, not a {type(made).__name__}.")
-    if (made.in_features, made.out_features, tuple(made.weight.shape)) != (6, 5, (5, 6)):
-        raise NotYet(f"the head should map 6 features to 5 classes, but is {made}.")
+    size = len(names), head.in_features
+    if (made.out_features, made.in_features) != size or made.weight.shape != size:
+        raise NotYet(f"the head should map {size[1]} features to {size[0]} classes, but is {made}.")
     if (made.bias is None) != (head.bias is None):
         raise NotYet(f"there should be {'no' if head.bias is None else 'a'} bias.")
     for what, old in head.named_parameters():
@@ -201,20 +249,39 @@ def expect_head(made: Any, head: nn.Linear) -> None:
             raise NotYet(f"the {what} will not be trained: {UNTRAINED}")
         if new.dtype != old.dtype:
             raise NotYet(f"the {what} should be {old.dtype}, as the old one is.")
-        expect_rows(new.detach(), old.detach(), NEW, f"the {what}")
+        expect_rows(new.detach(), old.detach(), names, f"the {what}")
 
 
 def expect_rows(new: Tensor, old: Tensor, names: Names, what: str) -> None:
-    """The rows of classes that both have are the old ones, the others as a Linear for six features begins."""
+    """The rows of classes that both have are the old ones, the others as a Linear for seven features begins."""
     for row, name in enumerate(names):
         places = [OLD[i] for i in range(len(OLD)) if torch.equal(new[row], old[i])]
         if name in OLD and name not in places:
-            why = because(f"it has that of {places[0]!r}. {SAME_ROW}" if places else UNTOUCHED)
+            why = because(why_other_row(row, name, places))
             raise NotYet(f"{what} of {name!r} is not that of the old {name!r}.{why}")
         if name not in OLD and places:
             raise NotYet(f"{what} of {name!r} should be new, but is that of an old class.")
-        if name not in OLD and not (new[row].any() and new[row].abs().max() <= 6**-0.5):
+        if name not in OLD and not (new[row].any() and new[row].abs().max() <= 7**-0.5):
             raise NotYet(f"{what} of {name!r} is not what a Linear begins with.{because(FRESH)}")
+
+
+def why_other_row(row: int, name: str, places: list[str]) -> str:
+    """Why a row that belongs to an old class has the numbers of the old classes `places`, or of none."""
+    if not places:
+        return UNTOUCHED
+    came_from = OLD.index(places[0])
+    if came_from < len(NEW) and NEW[came_from] in OLD and OLD.index(NEW[came_from]) == row:
+        return TURNED_ROUND
+    return f"it has that of {places[0]!r}. {SAME_ROW}"
+
+
+def expect_fresh_rows(answer: Any, head: nn.Linear) -> None:
+    """New rows are drawn: each another, and other ones at the next call."""
+    torch.manual_seed(5)
+    first, second = answer(head, OLD, NEW).weight.detach(), answer(head, OLD, NEW).weight.detach()
+    new = [row for row, name in enumerate(NEW) if name not in OLD]
+    if torch.equal(first[new[0]], first[new[1]]) or torch.equal(first[new[0]], second[new[0]]):
+        raise NotYet(f"two new rows are equal.{because(FRESH)}")
 
 
 def expect_independence(made: nn.Linear, head: nn.Linear) -> None:

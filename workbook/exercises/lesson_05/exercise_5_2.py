@@ -80,11 +80,41 @@ def maximum(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
     return heads
 
 
-SAME_OBJECTS = (
-    "heads hold the same objects; copy.deepcopy(block) for each, and a Linear for each. copy.copy copies no parameters."
-)
+def with_part(place: int, part: Any) -> Any:
+    """The right answer, but for the module at this place of each head."""
+
+    def answer(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+        heads = right(block, features, tasks)
+        for head in heads.values():
+            head[place] = part()
+        return heads
+
+    return answer
+
+
+def with_a_new_block(block: Any, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for head in heads.values():
+        head[0][0].reset_parameters()
+    return heads
+
+
+def with_softmax(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for head in heads.values():
+        head.append(nn.Softmax(1))
+    return heads
+
+
+SHALLOW = "copy.copy makes a second module with the same parameters; copy.deepcopy copies those, too."
+SAME_OBJECTS = "heads hold the same objects; copy.deepcopy(block) for each, and a Linear for each."
 OWN_COPY = "every head needs a copy of its own."
 PLAIN_DICT = "a plain dict hides its modules from parameters() and to()."
+KEEP_THE_BATCH = "Flatten(0) takes the batch in, too; nn.Flatten() begins behind it."
+ONE_PER_CHANNEL = "one number for each channel is to be left of the maps: nn.AdaptiveAvgPool2d(1)."
+NEW_BLOCK = "its block has other numbers than the one that was given; copy.deepcopy keeps them."
+SOFTMAX = "this is a softmax of what is asked; the losses take logits."
+NO_NAMES = "an nn.ModuleList has numbers; an nn.ModuleDict has the names of the tasks."
 FLATTEN = "flatten between the pooling and the Linear, and put the block in front."
 MODULES = "what goes into a ModuleDict or Sequential must be a module: nn.Flatten(), not flatten."
 MAXIMUM = "this is the maximum over all places; the post pools with the mean."
@@ -93,7 +123,12 @@ FROZEN = "a part of the heads is frozen; they are to be trained."
 MISTAKES = (
     Mistake(SAME_OBJECTS, shared_block),
     Mistake(SAME_OBJECTS, one_copy_for_all),
-    Mistake(SAME_OBJECTS, shallow_copies),
+    Mistake(SHALLOW, shallow_copies),
+    Mistake(ONE_PER_CHANNEL, with_part(1, lambda: nn.AvgPool2d(2))),
+    Mistake(KEEP_THE_BATCH, with_part(2, lambda: nn.Flatten(0))),
+    Mistake(NEW_BLOCK, with_a_new_block),
+    Mistake(SOFTMAX, with_softmax),
+    Mistake(NO_NAMES, lambda block, features, tasks: nn.ModuleList(right(block, features, tasks).values())),
     Mistake(SAME_OBJECTS, shared_linear),
     Mistake(OWN_COPY, one_not_copied("kind")),
     Mistake(OWN_COPY, one_not_copied("colour")),
@@ -131,13 +166,20 @@ def verify(answer: Any) -> None:
     heads = call(answer, block, 4, TASKS, crashes=CRASHES)
     has_names = isinstance(heads, nn.Module) and hasattr(heads, "keys")
     if not has_names:
-        why = because(PLAIN_DICT if isinstance(heads, dict) else None)
+        why = because(PLAIN_DICT if isinstance(heads, dict) else NO_NAMES if isinstance(heads, nn.ModuleList) else None)
         raise NotYet(f"return an nn.ModuleDict, not a {type(heads).__name__}.{why}")
     if list(heads.keys()) != list(TASKS):
         raise NotYet(f"there should be heads for {list(TASKS)}, but there are {list(heads.keys())}.")
     for task, classes in TASKS.items():
         expect_head(heads[task], block, x, task, classes)
     expect_independence(answer(block, 4, TASKS), block, x)
+
+
+def why_it_stops(head: nn.Module) -> str:
+    flat = [module for module in head.modules() if isinstance(module, nn.Flatten)]
+    if any(module.start_dim != 1 for module in flat):
+        return KEEP_THE_BATCH
+    return ONE_PER_CHANNEL if flat else FLATTEN
 
 
 @torch.no_grad()
@@ -147,7 +189,7 @@ def expect_head(head: nn.Module, block: nn.Module, x: Tensor, task: str, classes
     try:
         got = head(x)
     except Exception as error:
-        why = because(FLATTEN if "mat1" in str(error) else None)
+        why = because(why_it_stops(head) if "mat1" in str(error) else None)
         raise NotYet(f"the head for {task!r} stops with {type(error).__name__}: {error}{why}") from None
     if not isinstance(got, Tensor) or got.shape != (len(x), classes):
         shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
@@ -156,7 +198,13 @@ def expect_head(head: nn.Module, block: nn.Module, x: Tensor, task: str, classes
     if len(linears) != 1:
         raise NotYet(f"the head for {task!r} should have one Linear, but has {len(linears)}.")
     features = copy.deepcopy(block).eval()(x)
-    causes = [(MAXIMUM, linears[0](features.amax((2, 3))))]
+    logits = linears[0](features.mean((2, 3)))
+    causes = [(MAXIMUM, linears[0](features.amax((2, 3)))), (SOFTMAX, logits.softmax(1))]
+    kept = [
+        any(torch.equal(own, tensor) for own in head.state_dict().values()) for tensor in block.state_dict().values()
+    ]
+    if not all(kept):
+        causes.append((NEW_BLOCK, got))
     compare(got, linears[0](features.mean((2, 3))), f"what the head for {task!r} puts out", causes)
 
 
@@ -169,7 +217,11 @@ def expect_independence(heads: nn.ModuleDict, block: nn.Module, x: Tensor) -> No
     others = {key: tensor for key, tensor in heads.state_dict().items() if not key.startswith("kind.")}
     moved = [key for key, tensor in others.items() if not torch.equal(tensor, before[key])]
     if moved:
-        raise NotYet(f"training 'kind' has moved {moved[0]!r}.{because(SAME_OBJECTS)}")
+        kind: Any = heads["kind"]
+        colour: Any = heads["colour"]
+        are_rows = isinstance(kind, nn.Sequential) and isinstance(colour, nn.Sequential)
+        is_shallow = are_rows and kind[0] is not colour[0] and moved[0].partition(".")[2].startswith("0.")
+        raise NotYet(f"training 'kind' has moved {moved[0]!r}.{because(SHALLOW if is_shallow else SAME_OBJECTS)}")
     for task, head in heads.items():
         if memory(head) & memory(block):
             raise NotYet(f"the head for {task!r} holds `block` itself.{because(OWN_COPY)}")

@@ -47,6 +47,10 @@ def log_of_sigmoid(logits: Tensor, tags: Tensor) -> Tensor:
 
 
 ONE_QUESTION = "cross_entropy makes one question of the tags; each tag is a question of its own."
+ONE_PLACE = "this is one number in a list; a loss has no dimension: take loss[0], or sum()."
+AXIS = "the softmax runs over the classes, axis 1, not over the pictures."
+EXCHANGED = "first what the network puts out, then what is right."
+GUESSES = "argmax makes guesses of the logits, which have no gradient; the losses take the logits."
 ONE_NUMBER = "take means, and add the two losses."
 FLOATS = "the tags must be floats: tags.float()."
 LOGITS = "these are logits: take ..._with_logits."
@@ -79,6 +83,12 @@ MISTAKES = (
         with_tag_loss(lambda logits, tags: F.binary_cross_entropy_with_logits(logits, tags.float(), reduction="sum")),
     ),
     Mistake(ONE_NUMBER, lambda outputs, kinds, tags: [right(outputs, kinds, tags)]),
+    Mistake(GRAPH, lambda outputs, kinds, tags: right(outputs, kinds, tags).item()),
+    Mistake(ONE_PLACE, lambda outputs, kinds, tags: right(outputs, kinds, tags).reshape(1)),
+    Mistake(AXIS, with_kind_loss(lambda logits, kinds: F.nll_loss(logits.log_softmax(0), kinds))),
+    Mistake(EXCHANGED, with_kind_loss(lambda logits, kinds: F.cross_entropy(kinds, logits))),
+    Mistake(EXCHANGED, with_tag_loss(lambda logits, tags: F.binary_cross_entropy_with_logits(tags.float(), logits))),
+    Mistake(GUESSES, with_kind_loss(lambda logits, kinds: F.mse_loss(logits.argmax(1).float(), kinds.float()))),
     Mistake(FLOATS, with_tag_loss(F.binary_cross_entropy_with_logits)),
     Mistake(LOGITS, with_tag_loss(lambda logits, tags: F.binary_cross_entropy(logits, tags.float()))),
     Mistake(GRAPH, lambda outputs, kinds, tags: right(outputs, kinds, tags).detach()),
@@ -90,6 +100,7 @@ MISTAKES = (
 )
 
 CRASHES = [
+    ("not implemented for 'Long'", EXCHANGED),
     ("Expected floating point type for target with class probabilities", ONE_QUESTION),
     ("RuntimeError: result type Float can't be cast", FLOATS),
     ("Long but found Float", FLOATS),
@@ -107,13 +118,19 @@ def verify(answer: Any) -> None:
     kinds, tags = torch.tensor([2, 0, 1, 1]), torch.randint(0, 2, (4, 5))
     got = call(answer, outputs, kinds, tags, crashes=CRASHES)
     if not isinstance(got, Tensor) or got.shape != ():
-        shape = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
-        raise NotYet(f"return a tensor with one number, not {shape}.{because(ONE_NUMBER)}")
+        shape = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else f"a {type(got).__name__}"
+        raise NotYet(f"return a tensor with one number, not {shape}.{because(why_not_one_number(got))}")
     causes = wrong_values(MISTAKES, outputs, kinds, tags)
     compare(got.detach(), right(outputs, kinds, tags), "the loss", causes)
     expect_gradients(answer, outputs, kinds, tags)
     if not answer({key: 200 * tensor for key, tensor in outputs.items()}, kinds, tags).isfinite():
         raise NotYet(f"for large logits the loss is not finite.{because(UNSAFE_LOG)}")
+
+
+def why_not_one_number(got: Any) -> str:
+    if isinstance(got, float):
+        return GRAPH
+    return ONE_PLACE if isinstance(got, Tensor) and got.numel() == 1 else ONE_NUMBER
 
 
 def expect_gradients(answer: Any, outputs: Outputs, kinds: Tensor, tags: Tensor) -> None:

@@ -87,10 +87,21 @@ def names_for_parameters(model: nn.Module, head: str, lr: float) -> Groups:
     return [{"params": names, "lr": lr}, {"params": names, "lr": 10 * lr}]
 
 
+def in_sets(model: nn.Module, head: str, lr: float) -> Groups:
+    return [group | {"params": set(group["params"])} for group in right(model, head, lr)]
+
+
+def last_two(model: nn.Module, head: str, lr: float) -> Groups:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [{"params": trained[:-2], "lr": lr}, {"params": trained[-2:], "lr": 10 * lr}]
+
+
 FROZEN = "it is frozen; look at requires_grad."
 ONLY_BEGINS = "its name only begins like the head's; the head's go on with a dot: startswith(head + '.')."
 INSIDE = "the head's name occurs inside this one; it must stand at its beginning."
 OTHER_GROUP = "it belongs to the other group."
+SETS = "optimizers refuse sets, whose order is another in each run; take a list."
+LAST_TWO = "the last two parameters are those of what was defined last; the names say what belongs to the head."
 IN_NONE = "it is in none."
 TWO_NAMES = "a layer that has two names was counted twice; named_parameters() does not do so by itself."
 TEN_TIMES = "the head gets ten times the rate."
@@ -109,6 +120,8 @@ MISTAKES = (
     Mistake(TWO_NAMES, divided(second_names=True)),
     Mistake(OTHER_GROUP, head_in_both),
     Mistake(IN_NONE, without_the_head),
+    Mistake(SETS, in_sets),
+    Mistake(LAST_TWO, last_two),
     Mistake(TEN_TIMES, with_rates(lambda lr: (lr, lr))),
     Mistake("should be 0.5 and 5.0, but are 5.0 and 0.5", with_rates(lambda lr: (10 * lr, lr))),
     Mistake("with lr=0.03125 the rates should be", with_rates(lambda lr: (0.5, 5))),
@@ -163,12 +176,16 @@ def expect_groups(got: Any, model: nn.Module, head: str, lr: float) -> None:
         raise NotYet("return a list of two dictionaries.")
     if any(not {"params", "lr"} <= group.keys() for group in got):
         raise NotYet(f"each group needs 'params' and 'lr', but they have {[list(group) for group in got]}.")
+    if any(isinstance(group["params"], (set, frozenset)) for group in got):
+        raise NotYet(f"'params' is a set.{because(SETS)}")
     body, top = (names_of(group["params"], model) for group in got)
     if None in body + top:
         raise NotYet(f"there is something that is no parameter of the model.{because(NO_PARAMETER)}")
     expected_body, expected_top = (names_of(group["params"], model) for group in right(model, head, lr))
     if (set(body), set(top)) == (set(expected_top), set(expected_body)):
         raise NotYet(WRONG_ORDER)
+    if set(top) == last_two_names(model):
+        raise NotYet(f"the group of the head has {', '.join(top)}.{because(LAST_TWO)}")
     expect_names(top, expected_top, body, "head", model)
     expect_names(body, expected_body, top, "body", model)
     rates = [group["lr"] for group in got]
@@ -181,6 +198,10 @@ def names_of(params: Any, model: nn.Module) -> list[Any]:
     """The names that these parameters have in the model; None for what is none of its parameters."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [names.get(id(p)) for p in ([params] if isinstance(params, Tensor) else params)]
+
+
+def last_two_names(model: nn.Module) -> set[str]:
+    return set([name for name, parameter in model.named_parameters() if parameter.requires_grad][-2:])
 
 
 def expect_names(group: Sequence[str], expected: Sequence[str], other: Sequence[str], what: str, model: Any) -> None:

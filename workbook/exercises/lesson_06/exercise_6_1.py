@@ -70,6 +70,9 @@ def takes_pairs(layers: Any) -> Place:
 ORDER = "the order is distance, start, size."
 IN_PIXELS = "count in pixels of the image: times the distance of the units that the layer reads."
 STRIDE_LAST = "a layer reads units that its own stride has not moved apart yet; multiply by its stride last."
+ONE_LESS = "first k - 1, then times the distance: apart * (k - 1), not apart * k - 1."
+TRIPLE_ORDER = "a layer is (kernel, stride, padding), in this order; kernel and stride are exchanged."
+IN_THE_LOOP = "this is the first layer alone: `return` stands inside the loop."
 TRIPLES = "each layer is a tuple (kernel, stride, padding); `for kernel, stride, padding in layers`."
 NO_LAYERS = "what is set in the loop alone does not exist if there are no layers; begin with 1, 0, 1."
 
@@ -97,6 +100,11 @@ MISTAKES = (
         "rounding, or `//`, loses half a pixel where a kernel is even.",
         walk(shift=lambda apart, kernel, stride, padding: apart * ((kernel - 1) // 2 - padding)),
     ),
+    Mistake(IN_PIXELS, walk(shift=lambda apart, kernel, stride, padding: apart * (kernel - 1) / 2 - padding)),
+    Mistake(ONE_LESS, walk(grow=lambda apart, kernel, stride: apart * kernel - 1)),
+    Mistake(TRIPLE_ORDER, lambda layers: right([(stride, kernel, padding) for kernel, stride, padding in layers])),
+    Mistake(IN_THE_LOOP, lambda layers: right(layers[:1])),
+    Mistake(ORDER, lambda layers: right(layers)[::-1]),
     Mistake(IN_PIXELS, walk(shift=lambda apart, kernel, stride, padding: (kernel - 1) / 2 - padding)),
     Mistake(IN_PIXELS, walk(grow=lambda apart, kernel, stride: kernel - 1)),
     Mistake(
@@ -116,9 +124,9 @@ MISTAKES = (
 CRASHES = (("unpack", TRIPLES), ("UnboundLocalError", NO_LAYERS))
 
 STACKS: dict[str, tuple[Layers, Place]] = {  # what it is called -> the layers, and where their units look
+    "[(7, 2, 3), (3, 2, 0), (4, 3, 1)]": ([(7, 2, 3), (3, 2, 0), (4, 3, 1)], (12, 4, 23)),
     "a single conv (3, 2, 1)": ([(3, 2, 1)], (2, 0, 3)),
     "[(2, 2, 0), (5, 1, 1)]": ([(2, 2, 0), (5, 1, 1)], (2, 2.5, 10)),
-    "[(7, 2, 3), (3, 2, 0), (4, 3, 1)]": ([(7, 2, 3), (3, 2, 0), (4, 3, 1)], (12, 4, 23)),
     "[(3, 1, 100), (2, 2, 0), (2, 2, 0), (7, 1, 0)]": (
         [(3, 1, 100), (2, 2, 0), (2, 2, 0), (7, 1, 0)],
         (4, -85.5, 30),

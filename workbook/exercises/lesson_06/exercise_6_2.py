@@ -94,6 +94,18 @@ def assigns_a_tensor(channels: int, scale: int) -> nn.ConvTranspose2d:
     return conv
 
 
+def expands(channels: int, scale: int) -> nn.ConvTranspose2d:
+    conv = not_filled(channels, scale)
+    conv.weight = nn.Parameter(tent(scale).expand(channels, 1, -1, -1))
+    return conv
+
+
+def with_a_matrix(channels: int, scale: int) -> nn.ConvTranspose2d:
+    conv = not_filled(channels, scale)
+    conv.weight = nn.Parameter(tent(scale))
+    return conv
+
+
 def one_output(channels: int, scale: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(channels, 1, 2 * scale, scale, scale // 2, groups=channels, bias=False)
 
@@ -109,6 +121,7 @@ STRIDE = "the stride is the scale."
 PADDING = "the kernel sticks out at each side; the padding of a transposed conv takes that off: scale // 2."
 SECOND_PLACE = "with groups the weight has the shape (channels, 1, k, k): the second place is always 0."
 KERNEL_SHAPE = "conv.weight is (channels, 1, k, k); conv.weight[:, 0] takes a kernel (k, k)."
+EXPANDED = "expand shows one kernel several times and has it once; copy_ it into the weight, or clone() it first."
 PARAMETER = "weight must stay an nn.Parameter: under torch.no_grad(), fill conv.weight[:, 0] or copy_."
 ALL_THREE = "all three are `channels`: in_channels, out_channels and groups."
 
@@ -146,6 +159,8 @@ MISTAKES = (
     Mistake(SECOND_PLACE, fills_the_diagonal),
     Mistake(KERNEL_SHAPE, made(lambda scale: tent(scale)[1:, 1:])),
     Mistake(PARAMETER, assigns_a_tensor),
+    Mistake(EXPANDED, expands),
+    Mistake(KERNEL_SHAPE, with_a_matrix),
     Mistake(ALL_THREE, one_output),
     Mistake("torch.no_grad()", without_no_grad),
 )
@@ -164,6 +179,7 @@ def verify(answer: Any) -> None:
             conv = call(answer, channels, scale, crashes=CRASHES)
             expect_options(conv, channels)
             expect_interpolation(conv, channels, scale)
+            expect_training(conv, channels)
 
 
 def expect_options(conv: Any, channels: int) -> None:
@@ -184,7 +200,8 @@ def expect_interpolation(conv: nn.ConvTranspose2d, channels: int, scale: int) ->
     try:
         got = conv(x).detach()
     except RuntimeError as error:
-        raise NotYet(f"the layer stops with RuntimeError: {error}") from None
+        why = because(KERNEL_SHAPE if conv.weight.ndim != 4 else None)
+        raise NotYet(f"the layer stops with RuntimeError: {error}{why}") from None
     expected = F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
     if got.shape != expected.shape:
         why = because(cause_of_size(conv, scale))
@@ -195,6 +212,18 @@ def expect_interpolation(conv: nn.ConvTranspose2d, channels: int, scale: int) ->
     if seen := seen_in_the_kernel(conv, scale):
         causes.append((seen, got[inside]))  # if nothing else explains it
     compare(got[inside], expected[inside], "the output away from the border", causes)
+
+
+def expect_training(conv: nn.ConvTranspose2d, channels: int) -> None:
+    """An optimizer can take a step, in which every channel gets numbers of its own."""
+    optimizer = torch.optim.SGD(conv.parameters(), lr=0.1)
+    conv(torch.randn(2, channels, 5, 7, generator=torch.Generator().manual_seed(1))).square().sum().backward()
+    try:
+        optimizer.step()
+    except RuntimeError as error:
+        raise NotYet(f"the layer cannot be trained: {error}{because(EXPANDED)}") from None
+    if channels > 1 and torch.equal(conv.weight[0], conv.weight[1]):
+        raise NotYet(f"when the layer is trained, all channels keep the same kernel.{because(EXPANDED)}")
 
 
 def cause_of_size(conv: nn.ConvTranspose2d, scale: int) -> str | None:

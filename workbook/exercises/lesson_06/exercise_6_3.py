@@ -138,13 +138,26 @@ def leaves_out_the_last(targets: Layers, sources: Layers) -> Layers:
     return targets
 
 
+def asserts(targets: Layers, sources: Layers) -> Layers:
+    assert len(targets) == len(sources), "other lengths"
+    return right(targets, sources)
+
+
+def turned_after_the_reshape(target: Layer, source: Layer) -> None:
+    target.weight.copy_(source.weight.reshape(target.weight.shape).transpose(2, 3))
+    target.bias.copy_(source.bias)
+
+
 SHARED = "`.data = ...data` and nn.Parameter(...data) hand on memory; copy_ copies numbers."
 FROZEN = "leave requires_grad as it is."
 ALL_PAIRS = "look at all pairs first, and copy in a second loop."
 ENDS = "zip ends with the shorter list and says nothing; zip(..., strict=True) says it, but only at the end."
 SHAPES = "compare the shapes of a pair; copy_ and load_state_dict raise no ValueError, and copy_ even broadcasts."
 OUTPUTS = "a Linear must have the conv's number of outputs, too; its rows are one each."
-RESHAPE = "a Linear's weight needs the conv's shape: reshape(target.weight.shape)."
+RESHAPE = (
+    "a Linear's weight needs the conv's shape, in the order that it has: reshape(target.weight.shape), no permute."
+)
+COPIES_FILLED = "the targets themselves are to be filled, not copies of them."
 LOADING = "load_state_dict does not reshape: reshape the Linear's weight first."
 ZIPPED = "the two lists are equally long here; what did you zip?"
 DO_FIT = "these lists do fit: a Linear fits a conv with as many numbers, whatever their shapes."
@@ -165,7 +178,9 @@ MISTAKES = (
     Mistake(OUTPUTS, filling(assigns_clones, fit=any_outputs)),
     Mistake("if a Linear has as many numbers and other outputs", filling(fit=any_outputs)),
     Mistake(ALL_PAIRS, one_after_the_other),
-    Mistake("the weight of layer 0", lambda targets, sources: right(copy.deepcopy(targets), sources)),
+    Mistake("a ValueError is wanted, not AssertionError", asserts),
+    Mistake(RESHAPE, filling(turned_after_the_reshape)),
+    Mistake(COPIES_FILLED, lambda targets, sources: right(copy.deepcopy(targets), sources)),
     Mistake(RESHAPE, filling(without_reshape)),
     Mistake(LOADING, filling(loads)),
     Mistake(ZIPPED, leaves_out_the_last),
@@ -191,7 +206,12 @@ def verify(answer: Any) -> None:
     targets, sources = lists_of_layers()
     call(answer, targets, sources, crashes=CRASHES, may_change=[0])
     known = wrong_values(COPIES, targets, sources)
+    before = copy.deepcopy(targets)
     answer(targets, sources)
+    if all(
+        torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias) for a, b in zip(targets, before, strict=True)
+    ):
+        raise NotYet(f"nothing has changed in the targets.{because(COPIES_FILLED)}")
     for i, (target, source) in enumerate(zip(targets, sources, strict=True)):
         expected = {"weight": source.weight.detach().reshape(target.weight.shape), "bias": source.bias.detach()}
         for name, tensor in expected.items():

@@ -29,12 +29,16 @@ def iou_of(guessed: Tensor, true: Tensor, absent: float | None = None) -> float 
 
 
 def averaging(
-    score: Callable[[Tensor, Tensor], float | None] = iou_of, lowest: int = 0, first_class: int = 0
+    score: Callable[[Tensor, Tensor], float | None] = iou_of,
+    lowest: int = 0,
+    first_class: int = 0,
+    but: int | None = None,
 ) -> Callable[[Tensor, Tensor, int], float]:
     """An answer like `right`, with another score of a class (None is left out), or without other pixels or classes."""
 
     def answer(guesses: Tensor, masks: Tensor, num_classes: int) -> float:
-        guesses, masks = guesses[masks >= lowest], masks[masks >= lowest]
+        counts = masks >= lowest if but is None else masks != but
+        guesses, masks = guesses[counts], masks[counts]
         scores = [score(guesses == c, masks == c) for c in range(first_class, num_classes)]
         counted = [number for number in scores if number is not None]
         return sum(counted) / len(counted)
@@ -103,6 +107,7 @@ MINLENGTH = "bincount leaves out the last classes if they do not occur; minlengt
 
 MEANS = (  # known by their value
     Mistake("pixels below 0 still count for the union.", averaging(lowest=-9)),
+    Mistake("every number below 0 says that a pixel does not count, not -1 alone.", averaging(lowest=-1, but=-1)),
     Mistake("a class that occurs nowhere counts as 0.", averaging(lambda guessed, true: iou_of(guessed, true, 0))),
     Mistake("a class that occurs nowhere counts as 1.", averaging(lambda guessed, true: iou_of(guessed, true, 1))),
     Mistake(
@@ -146,6 +151,7 @@ def cases() -> dict[str, tuple[Tensor, Tensor, int]]:
     guesses = torch.where(torch.rand(3, 5, 7, generator=random) < 0.6, masks, (masks + 1) % 4)
     guesses[0], masks[0] = guesses[0].clamp(max=1), masks[0].clamp(max=1)
     holes = torch.where(torch.rand(3, 5, 7, generator=random) < 0.3, -1, masks)
+    holes = torch.where((holes < 0) & (torch.rand(3, 5, 7, generator=random) < 0.5), -2, holes)
     unclear = holes.clone()
     unclear[guesses == 3] = -1
     return {
