@@ -95,7 +95,7 @@ def in_a_named_temporary(delete):
                 torch.save(state, file)
                 os.fsync(file)
                 os.replace(file.name, path)
-            except Exception:
+            except BaseException:  # Ctrl + C, too
                 Path(file.name).unlink()
                 raise
 

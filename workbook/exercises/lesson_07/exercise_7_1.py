@@ -204,6 +204,28 @@ def knows_parameters_too(model: nn.Module, names: list[str]) -> list[str]:
     return freezing(lambda key, name: key.startswith(f"{name}."))(model, names)
 
 
+def by_the_names_of_parameters(model: nn.Module, names: list[str]) -> list[str]:
+    known = dict(model.named_modules())
+    if any(name not in known for name in names):
+        raise ValueError("there is no such module")
+    return freezing(lambda key, name: key.startswith(f"{name}."))(model, names)
+
+
+def knows_no_empty_name(model: nn.Module, names: list[str]) -> list[str]:
+    if any(not name for name in names):
+        raise ValueError("a name is empty")
+    return right(model, names)
+
+
+def all_that_is_frozen(model: nn.Module, names: list[str]) -> list[str]:
+    return [key for key, parameter in model.named_parameters() if not parameter.requires_grad]
+
+
+def asserts_that_there_is_one(model: nn.Module, names: list[str]) -> list[str]:
+    assert all(name in dict(model.named_modules()) for name in names), "no such module"
+    return right(model, names)
+
+
 ON_THE_MODULE = "on a module, requires_grad is an attribute that nobody reads; its method is requires_grad_(False)."
 ELSEWHERE = "it was set on something else: state_dict() and deepcopy() give other tensors. Take the parameters."
 BIASES = "biases are parameters, too."
@@ -218,6 +240,11 @@ GRADIENT_LEFT = "an optimizer moves all that has a gradient, frozen or not, with
 ZEROS = "zeros are a gradient, too, and weight decay and momentum go on with it; p.grad = None."
 ALL_GRADIENTS = "that is for the named modules alone; zero_grad() of the model is for all."
 NEW_PARAMETERS = "a new nn.Parameter; an optimizer goes on with the old one. Set requires_grad of what is there."
+TIED = "named_parameters() has a shared parameter once, under its first name; ask the module: module.parameters()."
+ITSELF = "named_modules() has the model itself, too, under the empty name."
+OF_ALL_FROZEN = "it was frozen before, and is in none of the named modules; list what is inside."
+GENERATOR = "a generator can be read once; make a list of it."
+ASSERTS = "`assert` raises an AssertionError; write `raise ValueError(...)`."
 A_SET = "a set has no order."
 MODULES = "it is a module; the names of its parameters are wanted, such as 'fc.weight'."
 BUFFERS = "it is a buffer, not a parameter; state_dict() has both, named_parameters() only parameters."
@@ -253,6 +280,11 @@ MISTAKES = (
     Mistake(ALL_GRADIENTS, clears_all_gradients),
     Mistake(NEW_PARAMETERS, makes_new_parameters),
     Mistake("has other numbers now than before", zeroes_numbers),
+    Mistake(TIED, by_the_names_of_parameters),
+    Mistake(ITSELF, knows_no_empty_name),
+    Mistake(OF_ALL_FROZEN, returning(all_that_is_frozen)),
+    Mistake(GENERATOR, returning(lambda model, names: (name for name in names_inside(model, names)))),
+    Mistake(ASSERTS, asserts_that_there_is_one),
     Mistake(A_SET, returning(lambda model, names: set(names_inside(model, names)))),
     Mistake(MODULES, returning(lambda model, names: names)),
     Mistake(BUFFERS, returning(lambda model, names: [key for key in model.state_dict() if inside(key, names)])),
@@ -298,6 +330,10 @@ def verify(answer: Any) -> None:
     for unknown, cause in UNKNOWN.items():
         with case(f"for ['features.1', {unknown!r}]"):
             expect_refused(answer, unknown, cause)
+    with case("for ['out'], whose weight is that of an Embedding, too"):
+        expect_all_inside(answer, Tied(), ["out"], TIED)
+    with case("for [''], which is the model itself"):
+        expect_all_inside(answer, with_gradients(), [""], ITSELF)
 
 
 def with_gradients() -> Nested:
@@ -348,6 +384,28 @@ def why_frozen(key: str, model: nn.Module, names: list[str]) -> str | None:
     return None
 
 
+class Tied(nn.Module):
+    """Two layers that share a weight, which has the first one's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.out = nn.Embedding(7, 3), nn.Linear(3, 7)
+        self.out.weight = self.words.weight
+
+
+def expect_all_inside(answer: Any, model: nn.Module, names: list[str], cause: str) -> None:
+    """What `right` freezes is frozen, and listed."""
+    expected = right(copy.deepcopy(model), names)
+    got = call_on(answer, model, names, crashes=[("", cause)])
+    frozen = [key for key, parameter in model.named_parameters() if not parameter.requires_grad]
+    for key in expected:
+        if key not in frozen or key not in got:
+            raise NotYet(f"{key!r} should be {'in the list' if key in frozen else 'frozen'}.{because(cause)}")
+    if list(got) != expected:
+        raise NotYet(f"the list should be {expected}, but is {list(got)}.{because(cause)}")
+
+
 def expect_gradients(model: nn.Module, before: nn.Module, names: list[str]) -> None:
     now = dict(model.named_parameters())
     for key, then in before.named_parameters():
@@ -365,7 +423,7 @@ def same_gradient(a: Tensor | None, b: Tensor | None) -> bool:
 
 def expect_names(got: Any, before: nn.Module, names: list[str]) -> None:
     if not isinstance(got, (list, tuple, type({}.keys()))) or not all(isinstance(name, str) for name in got):
-        why = because(A_SET if isinstance(got, (set, frozenset)) else None)
+        why = because(A_SET if isinstance(got, (set, frozenset)) else GENERATOR if hasattr(got, "__next__") else None)
         raise NotYet(f"a list of names is wanted, not {type(got).__name__}.{why}")
     found, expected = list(got), names_inside(before, names)
     for name in found:
@@ -389,6 +447,8 @@ def why_listed(name: str, before: nn.Module) -> str | None:
         return BUFFERS
     if any(key.endswith(f".{name}") for key, _ in before.named_parameters()):
         return SHORT_NAMES
+    if name in dict(before.named_parameters()) and not before.get_parameter(name).requires_grad:
+        return OF_ALL_FROZEN
     return None
 
 
@@ -401,6 +461,7 @@ def expect_refused(answer: Any, unknown: str, cause: str) -> None:
         pass
     except Exception as error:
         why = because(RAISES_ITSELF if isinstance(error, (AttributeError, KeyError)) else None)
+        why = because(ASSERTS) if isinstance(error, AssertionError) else why
         raise NotYet(f"a ValueError is wanted, not {type(error).__name__}: {error}{why}") from None
     else:
         raise NotYet(f"a ValueError is wanted, but your function returns {got!r}.{because(cause)}")

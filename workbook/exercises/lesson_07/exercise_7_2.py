@@ -110,8 +110,35 @@ def returns_the_module(model: nn.Module, names: list[str]) -> nn.Module:
     return model.get_submodule(names[0])
 
 
+def replaces_train(model: nn.Module, names: list[str]) -> nn.Module:
+    right(model, names)
+    for name in names:
+        module: Any = model.get_submodule(name)
+        module.train = lambda mode=True, module=module: module
+    return model
+
+
+def one_by_one(model: nn.Module, names: list[str]) -> nn.Module:
+    for name, module in model.named_modules():
+        module.train(name not in names)
+    return model
+
+
+def children_of_these_names(model: nn.Module, names: list[str]) -> nn.Module:
+    model.train()
+    for name, module in model.named_children():
+        if name in names:
+            module.eval()
+    return model
+
+
+LATER = (
+    "`training = False`, or a train() that comes later, leaves what is inside in train mode; module.eval() reaches it "
+    "all."
+)
 COPIED = "change the model that was handed in."
 GRADIENTS = "modes and gradients are two things; only modes are asked for."
+REPLACED = "a method was replaced; the modes are to be set, and who calls train() later may change them again."
 RUN = "BatchNorm's statistics move when the model is run; a mode is set without that."
 OUTER_MODULES = "named_children() has the outer modules alone; model.get_submodule(name) finds all."
 
@@ -127,11 +154,7 @@ MISTAKES = (  # most are known by the modes they give; where two give the same, 
     Mistake("the others are to be trained, even if they were in eval mode: model.train() first.", only_evals),
     Mistake("nothing has changed; were the modes set on a copy?", on_a_copy),
     Mistake("it is the wrong way round: the named modules are in train mode.", exchanges_modes),
-    Mistake(
-        "`training = False`, or a train() that comes later, leaves what is inside in train mode; module.eval() reaches "
-        "it all.",
-        sets_the_flag,
-    ),
+    Mistake(LATER, sets_the_flag),
     Mistake("the named module has a mode of its own, too.", evals_children),
     Mistake(
         "only the first of the names was taken; is the `return` inside of the loop?",
@@ -160,6 +183,9 @@ MISTAKES = (  # most are known by the modes they give; where two give the same, 
     ),
     Mistake(COPIED, lambda model, names: right(copy.deepcopy(model), names)),
     Mistake("return the model itself, not a BatchNorm2d.", returns_the_module),
+    Mistake(REPLACED, replaces_train),
+    Mistake(LATER, one_by_one),
+    Mistake(OUTER_MODULES, children_of_these_names),
     Mistake(GRADIENTS, freezes_too),
     Mistake(RUN, runs_a_norm),
     Mistake(NO_DOTS, lambda model, names: [getattr(model, name).eval() for name in names]),
@@ -192,6 +218,9 @@ def verify(answer: Any) -> None:
             expect_modes(model, before, names)
             expect_same_requires_grad(model, before, GRADIENTS)
             expect_same_numbers(model, before, RUN)
+            model.train()
+            if not all(modes_of(model).values()):
+                raise NotYet(f"model.train() does not reach all modules any more.{because(REPLACED)}")
 
 
 def expect_modes(model: nn.Module, before: nn.Module, names: list[str]) -> None:

@@ -133,6 +133,14 @@ def unfreezes_all(model: nn.Module, weight_decay: float) -> Groups:
     return groups
 
 
+def of_every_module(model: nn.Module, weight_decay: float) -> Groups:
+    parameters = [p for module in model.modules() for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
 MAY_BE_EMPTY = "a group may be empty; two are wanted all the same."
 DEFAULT = "without it the optimizer's own value holds, and AdamW's is 0.01 by default."
 NO_PARAMETER = "no copies, no names."
@@ -143,7 +151,11 @@ NAMED_BIAS = "its name has 'bias' in it, but it has"
 BIAS = "a bias has one axis: p.ndim < 2."
 NORM = "it is the scale of a norm: it is called weight, and need not have 'bn' in its name; ask p.ndim."
 WHATEVER = "whatever its name or layer, it has"
-TWO_NAMES = "it stands in the model under two names; named_parameters() of the model gives it once."
+TWO_NAMES = (
+    "it stands in the model under two names, or was met in a module and in the one around it; named_parameters() of "
+    "the model gives it once."
+)
+SETS = "optimizers refuse sets, whose order is another in each run; take a list."
 USED_UP = "this is an iterator that was read already, and has nothing more to give; make a list."
 OF_THE_MODEL = "it belongs to the model itself, not to a layer inside; model.named_parameters() has all."
 OTHER_TYPE = "it belongs to a layer of another type than you asked for; model.named_parameters() has all."
@@ -169,6 +181,8 @@ MISTAKES = (
     Mistake(USED_UP, of_a_used_up_generator),
     Mistake(NO_PARAMETER, of_names),
     Mistake(NO_PARAMETER, lambda model, weight_decay: right(copy.deepcopy(model), weight_decay)),
+    Mistake(SETS, lambda model, weight_decay: [g | {"params": set(g["params"])} for g in right(model, weight_decay)]),
+    Mistake(TWO_NAMES, of_every_module),
     Mistake(WRONG_ORDER, lambda model, weight_decay: right(model, weight_decay)[::-1]),
     Mistake(EXCHANGED, lambda model, weight_decay: with_decays(model, 0.0, weight_decay)),
     Mistake(NO_DECAY, lambda model, weight_decay: with_decays(model, weight_decay, weight_decay)),
@@ -248,6 +262,8 @@ def expect_groups(got: Any, model: nn.Module, weight_decay: float) -> None:
             raise NotYet(f"the {which} group has no 'params', but {list(group)}.")
         if "weight_decay" not in group:
             raise NotYet(f"the {which} group has no 'weight_decay'.{because(DEFAULT)}")
+    if any(isinstance(group["params"], (set, frozenset)) for group in got):
+        raise NotYet(f"'params' is a set.{because(SETS)}")
     listed = [listing(group["params"]) for group in got]
     expect_places(listed, got, model)
     decays = [group["weight_decay"] for group in got]

@@ -115,7 +115,9 @@ LISTS = "a DataLoader of a TensorDataset gives lists: for (batch,) in loader."
 NUMPY = "run the backbone inside `with torch.no_grad():`."
 SMALLER = "the last batch may be smaller."
 
+SQUEEZED = "squeeze() takes away every axis of length one, that of a single image, too."
 KNOWN_BY_VALUE = (
+    Mistake(SQUEEZED, variant(join=lambda features: torch.cat(features).squeeze())),
     Mistake("the last batch is smaller, and was left out.", variant(batches=whole_batches)),
     Mistake("only the first batch came out.", variant(join=lambda features: features[0])),
     Mistake("only the last batch came out.", variant(join=lambda features: features[-1])),
@@ -198,9 +200,11 @@ def verify(answer: Any) -> None:
         for name, (batch_size, training) in CASES.items():
             with case(name):
                 verify_case(answer, batch_size, training)
+        with case("for one image"):
+            verify_case(answer, 4, [""], count=1)
 
 
-def verify_case(answer: Any, batch_size: int, training: list[str]) -> None:
+def verify_case(answer: Any, batch_size: int, training: list[str], count: int = 11) -> None:
     runs: list[Run] = []
 
     def seen(module: nn.Module, images: Tensor) -> None:
@@ -210,7 +214,7 @@ def verify_case(answer: Any, batch_size: int, training: list[str]) -> None:
     for key, module in backbone.named_modules():
         module.training = inside(key, training)
     before = copy.deepcopy(backbone)
-    images = torch.randn(11, 3, 6, 7, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(count, 3, 6, 7, generator=torch.Generator().manual_seed(1))
     expected = right(copy.deepcopy(backbone), images, batch_size)
     wrong = wrong_values(KNOWN_BY_VALUE, backbone, images, batch_size)
     call(answer, backbone, images, batch_size, crashes=CRASHES, may_change=[0])

@@ -49,6 +49,16 @@ class Watch:
         return self
 
 
+class Interrupts:
+    """A value during whose saving somebody presses Ctrl + C."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise KeyboardInterrupt
+
+    def __deepcopy__(self, memo: Any) -> Interrupts:
+        return self
+
+
 class Refuses:
     """A value that cannot be saved."""
 

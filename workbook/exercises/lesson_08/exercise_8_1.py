@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 
 from ..checking import Exercise, Mistake, NotYet, because, call, case
-from .disk import NEIGHBOUR, Moment, Refuses, Watch, playground, watched
+from .disk import NEIGHBOUR, Interrupts, Moment, Refuses, Watch, playground, watched
 
 # ruff: noqa: PTH105  answers are written as learners write them
 
@@ -209,6 +209,19 @@ def returns_the_path(state: State, path: Path) -> Path:
     return path
 
 
+def cleans_up_after_exceptions(state: State, path: Path) -> None:
+    temporary = beside(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except Exception:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 STRAIGHT = "torch.save writes straight to it; write to path.with_name(path.name + '.tmp'), for instance."
 COPIED = "shutil.copy and write_bytes write to it bit by bit; os.replace(temporary, path) is one step."
 WRITTEN_TO = "it was written or copied to; give a whole file this name by os.replace."
@@ -221,6 +234,7 @@ SYNCED_ELSEWHERE = "it is called for something else, the folder or another file.
 SYNCED_ALL = "os.sync asks for all files, and need not wait until it is done."
 SYNCED_IN_PART = "the rest was still in Python's buffer, or was written later: file.flush(), then os.fsync."
 LEFT = "when writing fails, at whatever step, the temporary is to be removed: try ... finally around all of it."
+INTERRUPTED = "KeyboardInterrupt is no Exception, so `except Exception` does not see it; try ... finally does."
 SWALLOWED = "an `except` that does not end with `raise`, or a `return` in `finally`, swallows it."
 OTHER_ERROR = "`raise` alone hands on the error as it is."
 NO_TEMPORARY_YET = "there need not be a temporary yet when it is removed: unlink(missing_ok=True)."
@@ -255,6 +269,7 @@ MISTAKES = (
     Mistake(LEFT, cleans_up_after_writing_only),
     Mistake("'last.old' is left beside 'last.pt'", saving(put=replaces_and_keeps_a_copy)),
     Mistake("'best.pt' of the same folder is changed or gone", clears_the_folder),
+    Mistake(INTERRUPTED, cleans_up_after_exceptions),
     Mistake(SWALLOWED, swallows),
     Mistake(OTHER_ERROR, raises_another_error),
     Mistake(NOTHING_TO_REMOVE, with_a_strict_unlink),
@@ -290,6 +305,9 @@ def verify(answer: Any) -> None:
             expect_failure(answer, state, Watch(path), RuntimeError)
         with case("if the disk is full, and os.fsync says so (OSError)"):
             expect_failure(answer, {"weight": torch.ones(3)}, Watch(path, full_disk=True), OSError)
+        with case("if somebody presses Ctrl + C while it is written (KeyboardInterrupt)"):
+            state = {"weight": torch.ones(3), "stops": Interrupts()}
+            expect_failure(answer, state, Watch(path), KeyboardInterrupt)
 
 
 def expect_saved(answer: Any, path: Path, rows: int) -> None:
@@ -385,17 +403,17 @@ def expect_content(path: Path, state: State) -> None:
         raise NotYet("torch.load gives back something else than the dictionary that was to be saved.")
 
 
-def expect_failure(answer: Any, state: State, watch: Watch, wanted: type[Exception]) -> None:
+def expect_failure(answer: Any, state: State, watch: Watch, wanted: type[BaseException]) -> None:
     path = watch.path
     arrived: BaseException | None = None
     with watched(answer, watch):
         try:
             answer(state, path)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             arrived = error
     if not path.exists() or path.read_bytes() != watch.before:
         raise NotYet(f"{path.name!r} is not the old file any more.")
-    expect_alone(path, LEFT)
+    expect_alone(path, LEFT if wanted is not KeyboardInterrupt else INTERRUPTED)
     if arrived is None:
         raise NotYet(f"no error reaches the caller, who thinks that it is saved.{because(SWALLOWED)}")
     if type(arrived) is not wanted:

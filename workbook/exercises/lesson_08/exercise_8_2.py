@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import pickle
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -109,6 +111,15 @@ def returns_them(states: States | None = None) -> Any:
     return states
 
 
+def unpickled(state: Any) -> Any:
+    return pickle.loads(state)
+
+
+def allows_more(states: States | None = None) -> Any:
+    torch.serialization.add_safe_globals([random.Random])
+    return right(states)
+
+
 GETTERS = {"torch": "torch.get_rng_state()", "numpy": "np.random.get_state()", "Python": "random.getstate()"}
 SETTERS = {"torch": "torch.set_rng_state", "numpy": "np.random.set_state", "Python": "random.setstate"}
 
@@ -125,6 +136,8 @@ def moved_on(generator: str) -> str:
     return f"a number is drawn, or a seed is set; {GETTERS[generator]} only reads."
 
 
+PICKLED = "to read them pickle.loads runs what the file says, whoever wrote it; store tensors, numbers and strings."
+SAFE_GLOBALS = "add_safe_globals lasts as long as this process; a fresh one could not load the file."
 NUMPYS_OWN = "store numpy's keys as a tensor, and its numbers as int and float, not the tuple as it is."
 STRANGE = "only tensors, numbers, strings, and lists, tuples and dictionaries of them can be read back."
 KEYS = "these are other keys: a seed says only where it began, and float32 rounds the keys; int64 does not."
@@ -147,6 +160,8 @@ MISTAKES = (
         f"its ['python'] is a random.Random.{because(STRANGE)}",
         changing(part("python", lambda state: random.Random(3))),
     ),
+    Mistake(PICKLED, changing(part("python", pickle.dumps), part("python", unpickled))),
+    Mistake(SAFE_GLOBALS, allows_more),
     Mistake(forgotten("torch"), changing(given=as_it_is_now("torch"))),
     Mistake(forgotten("numpy"), changing(given=as_it_is_now("numpy"))),
     Mistake(forgotten("Python"), changing(given=as_it_is_now("python"))),
@@ -197,7 +212,8 @@ def verify(answer: Any) -> None:
         with case(name):
             begin(820, drawn)
             before = states_now()
-            got = call(answer, crashes=CRASHES_MAKING)
+            with no_safe_globals():
+                got = call(answer, crashes=CRASHES_MAKING)
             if isinstance(got, Mapping) and any(value is ... for value in got.values()):
                 raise NotAttempted
             expect_untouched(before)
@@ -251,6 +267,8 @@ def expect_untouched(before: dict[str, Any]) -> None:
 def saved_and_loaded(got: Any) -> Any:
     if not isinstance(got, Mapping):
         raise NotYet(f"without an argument a dictionary is wanted, not a {type(got).__name__}.")
+    if where := bytes_in(got):
+        raise NotYet(f"its {where} are bytes.{because(PICKLED)}")
     file = io.BytesIO()
     try:
         torch.save(got, file)
@@ -261,6 +279,28 @@ def saved_and_loaded(got: Any) -> Any:
         found = f"its {where} is a {what}" if where else what
         why = because(NUMPYS_OWN if "numpy" in what else STRANGE)
         raise NotYet(f"torch.load with weights_only=True refuses the dictionary: {found}.{why}") from None
+
+
+def bytes_in(value: Any, where: str = "") -> str | None:
+    """Where bytes are kept in it."""
+    if isinstance(value, (Mapping, list, tuple)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        return next((found for key, inner in items if (found := bytes_in(inner, f"{where}[{key!r}]"))), None)
+    return where if isinstance(value, (bytes, bytearray)) else None
+
+
+@contextmanager
+def no_safe_globals() -> Iterator[None]:
+    """`NotYet` if torch.load is allowed more afterwards; it is forgotten again."""
+    before = torch.serialization.get_safe_globals()
+    try:
+        yield
+    finally:
+        after = torch.serialization.get_safe_globals()
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+    if len(after) != len(before):
+        raise NotYet(f"torch.load of this process reads more types now than others do.{because(SAFE_GLOBALS)}")
 
 
 def strange_part(value: Any, where: str = "") -> tuple[str, str] | None:

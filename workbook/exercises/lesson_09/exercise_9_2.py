@@ -104,6 +104,22 @@ def with_large_rows(wren: Wren) -> Wren:
     return adapted
 
 
+def with_score(wren: Wren, score: Any) -> Wren:
+    adapted = right(wren)
+    adapted.score = score
+    return adapted
+
+
+@torch.no_grad()
+def with_empty_kernels(wren: Any) -> Wren:
+    adapted = right(wren)
+    adapted.stem.conv.weight[:, 3] = float("nan")
+    return adapted
+
+
+ONE_BY_ONE = "the head is a 1x1 conv on the feature maps, as the old one: nn.Conv2d(160, 6, 1)."
+FLOAT32 = "Wren computes in float32, as torch does by default."
+FILLED = "what torch.empty holds is whatever was there; fill the fourth channel, with zeros for instance."
 SHARED = "work on copy.deepcopy(wren)."
 OLD_ROWS = "a bird's row would begin as that of a T-shirt; no class is an old one, so begin with new rows."
 DEPTH_FIRST = "the colours stand in channels 1 to 3, but RGB is 0 to 2 and depth is the last."
@@ -125,6 +141,12 @@ MISTAKES = (
     Mistake(BIAS, lambda wren: with_conv(wren, stride=2, padding=2)),
     Mistake("(32, 3, 5, 5); 4 input channels are wanted.", lambda wren: copy.deepcopy(wren)),
     Mistake("(10, 160, 1, 1); 6 classes are wanted.", lambda wren: with_head(wren, 10)),
+    Mistake(ONE_BY_ONE, lambda wren: with_score(wren, nn.Linear(160, 6))),
+    Mistake(ONE_BY_ONE, lambda wren: with_score(wren, nn.Conv2d(160, 6, 3))),
+    Mistake(ONE_BY_ONE, lambda wren: with_score(wren, nn.Conv2d(160, 6, 1, padding=1))),
+    Mistake(ONE_BY_ONE, lambda wren: with_score(wren, nn.Conv2d(160, 6, 1, stride=2))),
+    Mistake(FLOAT32, lambda wren: right(wren).double()),
+    Mistake(FILLED, with_empty_kernels),
     Mistake(OLD_ROWS, with_old_rows),
     Mistake("nn.Conv2d begins with less than 0.1.", with_large_rows),
     Mistake(AXIS_1, written_along_axis_0),
@@ -148,7 +170,9 @@ def verify(answer: Any) -> None:
             "the new network shares memory with the one you were given, so training one changes the other."
             f"{because(SHARED)}"
         )
+    expect_sound_numbers(got)
     expect_colours_kept(got, source)
+    expect_runs(got)
     expect_new_head(got.score.weight, source.score.weight)
 
 
@@ -202,6 +226,28 @@ def why_other_colours(got: Tensor, source: Tensor) -> str | None:
     if not close(got[:, :3], source):
         return CHANGED
     return None
+
+
+@torch.no_grad()
+def expect_runs(got: Wren) -> None:
+    """`NotYet` unless it makes a score for each class of pictures with four channels."""
+    shape = tuple(got.score.weight.shape)
+    if shape != (6, 160, 1, 1):
+        raise NotYet(f"the weight of score is {shape}, not (6, 160, 1, 1).{because(ONE_BY_ONE)}")
+    options = got.score.stride, got.score.padding
+    if options != ((1, 1), (0, 0)):
+        raise NotYet(f"stride and padding of score are {options[0]} and {options[1]}.{because(ONE_BY_ONE)}")
+    scores = got(torch.randn(2, 4, 40, 48, generator=torch.Generator().manual_seed(1)))
+    if scores.shape != (2, 6):
+        raise NotYet(f"two pictures give {tuple(scores.shape)}, not (2, 6).{because(ONE_BY_ONE)}")
+
+
+def expect_sound_numbers(got: Wren) -> None:
+    dtypes = {tensor.dtype for tensor in got.state_dict().values() if tensor.is_floating_point()}
+    if dtypes != {torch.float32}:
+        raise NotYet(f"its numbers are {', '.join(sorted(map(str, dtypes)))}.{because(FLOAT32)}")
+    if not got.state_dict()["stem.conv.weight"].isfinite().all():
+        raise NotYet(f"the kernels of the fourth channel are not finite.{because(FILLED)}")
 
 
 def expect_new_head(new: Tensor, old: Tensor) -> None:
