@@ -5,6 +5,7 @@
 # make notebooks   run every notebook again and store its outputs (after changing a lesson)
 # make readme      write the lessons' table into README.md anew (after changing a lesson's first cell)
 # make coverage    which lines of helpers the unit tests reach
+# make mutants     small changes of the right answers that the checks of the exercises let pass (seven minutes)
 # make constraints     write the versions of this .venv into constraints.txt (when all tests are green)
 #
 # Another Python: make lab PYTHON=python3.12    Options for JupyterLab: make lab ARGS=--no-browser
@@ -20,7 +21,7 @@ LAB = --ServerApp.root_dir=.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL = --nbval --nbval-cell-timeout=300 --nbval-sanitize-with tests/support/nbval_sanitize.cfg
 
-.PHONY: lab test test-all lesson notebooks readme coverage constraints setup has-tests
+.PHONY: lab test test-all lesson notebooks readme coverage mutants constraints setup has-tests
 
 lab: setup
 	@# on the PATH, so that `python` is this workbook's in JupyterLab's terminals, too
@@ -44,6 +45,9 @@ readme: has-tests setup
 coverage: has-tests setup
 	@OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -m "not long and not slow" --cov=helpers --cov-branch \
 		--cov-report=term-missing:skip-covered tests/helpers
+
+mutants: has-tests setup
+	@OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
 
 constraints: setup
 	@$(BIN)/python tools/write_constraints.py

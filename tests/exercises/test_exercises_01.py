@@ -49,7 +49,7 @@ def reads_by_other_positions(raw):
     found = {}
     for element in layers_of(raw)[0]:
         layer = element[0, 0]
-        if layer["type"].item() .startswith("conv"):
+        if layer["type"].item().startswith("conv"):
             early = "filters" in layer.dtype.names
             found[layer["name"].item()] = (layer[3], layer[2]) if early else tuple(layer[2][0])
     return found
