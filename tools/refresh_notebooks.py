@@ -28,7 +28,9 @@ def refresh(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook.cells:
-        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+        tags = cell.metadata.get("tags", [])
+        folded = {"jupyter": {"source_hidden": True}} if "hide-input" in tags else {}  # proofs
+        cell.metadata = ({"tags": tags} if tags else {}) | folded
     client = NotebookClient(
         notebook,
         timeout=300,

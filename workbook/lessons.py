@@ -69,6 +69,22 @@ def _lessons() -> tuple[Lesson, ...]:
     return tuple(lesson for lesson in found if lesson and lesson.notebook == name_of(lesson.number, lesson.title))
 
 
+WORDS_A_MINUTE = 100  # of prose that is followed with a finger on the code
+A_CELL, A_PREDICTION = 0.75, 1.5  # minutes
+
+
+def reading_minutes(words: int, cells: int, predictions: int, seconds: float) -> float:
+    """How long a lesson takes without its exercises.
+
+    Args:
+        words: of its text.
+        cells: of code that are read and run: not the stubs, the recipe and the folded proofs.
+        predictions: that are asked for.
+        seconds: that all its cells run on two cores.
+    """
+    return words / WORDS_A_MINUTE + A_CELL * cells + A_PREDICTION * predictions + seconds / 60
+
+
 LESSONS = _lessons()
 """Those that are here, in order: a handout may have only some of them."""
 

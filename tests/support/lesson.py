@@ -38,7 +38,7 @@ def run_usage(source: str, replace: dict[str, str], **namespace: Any) -> dict[st
 def printed_with_real(notebook: str, shorter: dict[str, str] | None = None) -> str:
     """What a lesson prints when its switch REAL is set; `shorter` puts a smaller job in the place of a larger one."""
     lesson = nbformat.read(NOTEBOOKS / notebook, as_version=4)
-    for old, new in {"\nREAL = False": "\nREAL = True", **(shorter or {})}.items():
+    for old, new in {"REAL = False": "REAL = True", **(shorter or {})}.items():
         assert any(old in cell.source for cell in lesson.cells), old
         for cell in lesson.cells:
             cell.source = cell.source.replace(old, new)
