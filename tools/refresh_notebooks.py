@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURE = "picture-"  # tag of a cell whose picture README shows: "picture-masks" draws notebooks/pictures/masks.png
+IMG = re.compile('class="plot"[^>]*src="data:image/png;base64,([^"]+)"')  # as workbook.plots shows a figure
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -58,8 +59,8 @@ def pictures(notebook: NotebookNode) -> list[tuple[str, bytes]]:
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             if tag.startswith(PICTURE):
-                drawn = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
-                found.append((f"{tag.removeprefix(PICTURE)}.png", base64.b64decode(drawn)))
+                html = "".join(o.data.get("text/html", "") for o in cell.outputs if "data" in o)
+                found.append((f"{tag.removeprefix(PICTURE)}.png", base64.b64decode(IMG.findall(html)[0])))
     return found
 
 

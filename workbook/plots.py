@@ -1,18 +1,47 @@
-"""Every picture a lesson draws."""
+"""Every picture a lesson draws, each with a text that says what is to be seen in it."""
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import TABLEAU_COLORS, ListedColormap
+from IPython.display import display
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
 RIGHT, WRONG = "#1b7837", "#b2182b"  # not everybody tells these apart, so a tick or a cross says it too
+# Okabe and Ito's, which colour-blind readers tell apart, and two greys; letters tell them apart, too
+MASKS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000", "#999999", "#DDDDDD"]
+LETTERS = "ABCDEFGHIJ"
+
+
+class Picture:
+    """A figure as an `<img>` with an alternative text; nothing else of it is stored."""
+
+    def __init__(self, figure: Figure, alt: str) -> None:
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=96, bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)
+        self.png, self.alt = png.getvalue(), alt
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.png).decode()
+        return f'<img class="plot" alt="{escape(self.alt)}" style="max-width: 100%" src="data:image/png;base64,{data}">'
+
+    def __repr__(self) -> str:
+        return "<picture>"
+
+
+def _show(figure: Figure, alt: str) -> None:
+    display(Picture(figure, alt))
 
 
 def show_predictions(images: Tensor, truth: Sequence[str], classes: Sequence[str], rows: Mapping[str, Tensor]) -> None:
@@ -37,7 +66,9 @@ def show_predictions(images: Tensor, truth: Sequence[str], classes: Sequence[str
             mark = "\u2713" if right else "\u2717"
             text = f"{mark} {classes[i]} {probability:.2f}"
             _write_below(axis, line, text, RIGHT if right else WRONG)
-    plt.show()
+    guesses = {way: [classes[i] for i in probabilities.argmax(1)] for way, probabilities in rows.items()}
+    said = [f"{way} says {', '.join(names)}" for way, names in guesses.items()]
+    _show(figure, f"{len(images)} images: {', '.join(truth)}. {'. '.join(said)}.")
 
 
 def _write_below(axis: plt.Axes, line: int, text: str, color: str, x: float = 0.5, ha: str = "center") -> None:
@@ -60,7 +91,7 @@ def show_kernels(rows: Mapping[str, Tensor], count: int = 8) -> None:
             axis.imshow(np.clip(0.5 + picture / (2 * np.abs(picture).max()), 0, 1), interpolation="nearest")
             axis.set_axis_off()
         axis_row[0].text(-0.15, 0.5, version, transform=axis_row[0].transAxes, ha="right", va="center", fontsize=10)
-    plt.show()
+    _show(figure, f"The first {count} kernels as small colour pictures, one row for each: {', '.join(rows)}.")
 
 
 def show_pairs(
@@ -75,7 +106,7 @@ def show_pairs(
         right: name in the checkpoint -> name that it should fill. Right pairs are green, wrong ones red and dashed.
     """
     rows = max(len(in_checkpoint), len(in_model))
-    _, axis = plt.subplots(figsize=(6.5, 0.3 * rows + 0.9))
+    figure, axis = plt.subplots(figsize=(6.5, 0.3 * rows + 0.9))
     styles: dict[bool, tuple[str, Literal["-", "--"], str]] = {
         True: (RIGHT, "-", "right"),
         False: (WRONG, "--", "wrong"),
@@ -95,7 +126,9 @@ def show_pairs(
             axis.text(x, -row, name, ha=side, va="center", fontsize=9)
     axis.set(xlim=(-1.2, 2.2), ylim=(0.5 - rows, 1.5))
     axis.set_axis_off()
-    plt.show()
+    wrong = [f"{name} to {pairs[name]}" for name in in_checkpoint if pairs[name] != right[name]]
+    lines = f"Lines from {len(in_checkpoint)} names of a checkpoint to those of a model"
+    _show(figure, f"{lines}: {f'{len(wrong)} wrong, ' + ', '.join(wrong) if wrong else 'all right'}.")
 
 
 def show_histograms(reference: Tensor, rows: Mapping[str, Tensor], limit: float) -> None:
@@ -116,7 +149,8 @@ def show_histograms(reference: Tensor, rows: Mapping[str, Tensor], limit: float)
         axis.set(yticks=[], xlim=(-limit, limit), xlabel="response")
     axes[0, 0].set_ylabel("how many", fontsize=9)
     axes[0, 0].legend(fontsize=8, frameon=False)
-    plt.show()
+    spreads = [f"{title} {(values.std() / reference.std()).item():.2g} times" for title, values in rows.items()]
+    _show(figure, f"How responses are spread. Their deviation against the one before: {', '.join(spreads)}.")
 
 
 def show_curves(curves: Mapping[str, Sequence[float]], x: str, y: str) -> None:
@@ -127,12 +161,13 @@ def show_curves(curves: Mapping[str, Sequence[float]], x: str, y: str) -> None:
         x: what the numbers 1, 2, 3, ... are.
         y: what the values are.
     """
-    _, axis = plt.subplots(figsize=(6, 2.8))
+    figure, axis = plt.subplots(figsize=(6, 2.8))
     for style, (name, values) in zip(("o-", "s--", "^:", "d-."), curves.items(), strict=False):
         axis.plot(range(1, len(values) + 1), values, style, label=name, markersize=4)
     axis.set(xlabel=x, ylabel=y)
     axis.legend(frameon=False, fontsize=9)
-    plt.show()
+    ends = [f"{name} from {values[0]:.2g} to {values[-1]:.2g}" for name, values in curves.items()]
+    _show(figure, f"Curves of {y} over {x}: {', '.join(ends)}.")
 
 
 def mirrored_histograms(
@@ -199,7 +234,7 @@ def show_maps(maps: Mapping[str, Tensor]) -> None:
     Args:
         maps: title -> (H, W), none of its numbers below 0.
     """
-    _, axes = plt.subplots(1, len(maps), figsize=(3.1 * len(maps), 3.1), squeeze=False)
+    figure, axes = plt.subplots(1, len(maps), figsize=(3.1 * len(maps), 3.1), squeeze=False)
     for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
         numbers = values.detach().numpy()
         axis.imshow(numbers, cmap="gray", vmin=0)
@@ -209,7 +244,8 @@ def show_maps(maps: Mapping[str, Tensor]) -> None:
             number = numbers[row, column]
             color = "black" if number > numbers.max() / 2 else "white"
             axis.text(column, row, f"{number:.2f}".lstrip("0"), color=color, ha="center", va="center", size=7)
-    plt.show()
+    said = [f"{title} from {values.min().item():.2g} to {values.max().item():.2g}" for title, values in maps.items()]
+    _show(figure, f"Maps, bright where their numbers are high: {', '.join(said)}.")
 
 
 def show_heat(image: Tensor, maps: Mapping[str, Tensor], stride: float, start: float) -> None:
@@ -221,7 +257,7 @@ def show_heat(image: Tensor, maps: Mapping[str, Tensor], stride: float, start: f
         stride: distance of the numbers of a map, in pixels of the image.
         start: pixel on which the first of them is centred; the outermost ones also count for what lies outside.
     """
-    _, axes = plt.subplots(1, len(maps) + 1, figsize=(3.4 * (len(maps) + 1), 2.6))
+    figure, axes = plt.subplots(1, len(maps) + 1, figsize=(3.4 * (len(maps) + 1), 2.6))
     picture, (height, width) = image.permute(1, 2, 0).numpy(), image.shape[1:]
     for axis, title in zip(axes, ["the image", *maps], strict=True):
         axis.imshow(picture)
@@ -236,7 +272,11 @@ def show_heat(image: Tensor, maps: Mapping[str, Tensor], stride: float, start: f
     for axis in axes:
         axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axis.set_axis_off()
-    plt.show()
+    said = []
+    for title, values in maps.items():
+        row, column = divmod(int(values.argmax()), values.shape[1])
+        said.append(f"{title} at row {start + stride * row:g}, column {start + stride * column:g}")
+    _show(figure, f"An image of {height} x {width} pixels, and where a map is highest: {'; '.join(said)}.")
 
 
 def show_masks(images: Tensor, rows: Mapping[str, Tensor], classes: Sequence[str]) -> None:
@@ -249,7 +289,8 @@ def show_masks(images: Tensor, rows: Mapping[str, Tensor], classes: Sequence[str
     """
     figure, axes = plt.subplots(len(rows) + 1, len(images), figsize=(1.7 * len(images) + 1.5, 1.25 * len(rows) + 1.8))
     figure.subplots_adjust(left=0.16, right=0.99, bottom=0.35 / (len(rows) + 1), top=0.99, wspace=0.05, hspace=0.05)
-    colors = ["white", *TABLEAU_COLORS][: len(classes)]
+    colors = ["white", *MASKS][: len(classes)]
+    letters = ["", *LETTERS][: len(classes)]
     palette = {"cmap": ListedColormap(colors), "vmin": -0.5, "vmax": len(classes) - 0.5, "interpolation": "nearest"}
     for axis, image in zip(axes[0], images, strict=True):
         axis.imshow(image.permute(1, 2, 0).numpy())
@@ -257,8 +298,27 @@ def show_masks(images: Tensor, rows: Mapping[str, Tensor], classes: Sequence[str
         line[0].text(-0.08, 0.5, row, transform=line[0].transAxes, ha="right", va="center", fontsize=10)
         for axis, mask in zip(line, masks, strict=True):
             axis.imshow(mask.numpy(), **palette)
+            _write_letters(axis, mask, letters)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    key = [Patch(facecolor=c, edgecolor="0.5", label=name) for c, name in zip(colors, classes, strict=True)]
+    names = [f"{letter} {name}".strip() for letter, name in zip(letters, classes, strict=True)]
+    key = [Patch(facecolor=c, edgecolor="0.5", label=name) for c, name in zip(colors, names, strict=True)]
     figure.legend(handles=key, loc="lower center", ncols=len(classes), frameon=False, fontsize=9)
-    plt.show()
+    said = [f"{row} {', '.join(_classes_of(masks, classes)) or 'nothing'}" for row, masks in rows.items()]
+    _show(figure, f"{len(images)} images, and masks of what is found in them: {'; '.join(said)}.")
+
+
+def _write_letters(axis: plt.Axes, mask: Tensor, letters: Sequence[str]) -> None:
+    """Each class's letter where most of it is; not where there is little of it."""
+    for number, letter in enumerate(letters):
+        rows, columns = (mask == number).nonzero(as_tuple=True)
+        if letter and len(rows) > mask.numel() // 100:
+            middle = (columns.float().median() - columns).abs() + (rows.float().median() - rows).abs()
+            place = int(middle.argmin())
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
+            axis.text(int(columns[place]), int(rows[place]), letter, ha="center", va="center", fontsize=7, bbox=box)
+
+
+def _classes_of(masks: Tensor, classes: Sequence[str]) -> list[str]:
+    """The classes that cover a hundredth of the masks or more, without the background."""
+    return [name for i, name in enumerate(classes) if i and (masks == i).float().mean() > 0.01]

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lesson import defined, recipe_of, run_usage
-from matlab import cell, save, struct
+from matlab import cell, dag, dag_layer, save, struct
 from torch import nn
 
 from helpers.matconvnet import load_matconvnet
@@ -58,3 +58,10 @@ def test_the_recipe_reads_early_files_under_net_with_dropped_dimensions(recipe, 
         assert model[1].weight[0, i, h, w] == np.float32(kernels[1][h, w, i])
     with pytest.raises(AssertionError, match=r"layer 2: \(1, 5, 2, 3\) and 1 biases do not fit Conv2d\(5, 1"):
         recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (3, 2))), path)
+
+
+def test_the_recipe_says_what_a_graph_is(recipe, tmp_path) -> None:
+    layer = dag_layer("c", "dagnn.Conv", "x", "y", ("f",))
+    path = save(tmp_path / "a.mat", **dag([layer, layer | {"name": "d"}], {"f": np.ones((2, 3, 4, 5))}))
+    with pytest.raises(AssertionError, match="a DagNN is no chain"):
+        recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3))), path)
