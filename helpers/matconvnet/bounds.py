@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import MatConvNetError
 
 SPARE = 40 << 20  # bytes that any file may take, however small
-VALUE = 512  # bytes, about what an object of Python costs
+VALUE = 256  # bytes, about what a small object of Python costs
 SMALL = 1 << 20  # bytes; numbers up to here are read wherever they stand
 SHAPES_ONLY = 1 << 16  # the same if only shapes are asked for
 PLACES = frozenset(  # a network's own fields, with all that lies in them

@@ -23,7 +23,7 @@ from .sources import Inflated, Source, Stored
 from .unread import Unread, shape_only
 
 DEEPEST = 50  # structs and cells in one another
-OBJECT = 4 * VALUE  # bytes, of a dataset that is open
+OBJECT = 12 * VALUE  # bytes, for a dataset that is opened, which takes time, too
 ATTRIBUTE = 1 << 15  # bytes, more than MATLAB writes into one
 FEW = 64  # bytes of numbers that a file may leave out
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MatConvNetError
+from .unread import is_shape_only
 
 APPLIED = {"averageImage", "imageStd", "imageSize", "interpolation", "cropSize", "border", "keepAspect"}
 TRAINING = {"rgbVariance", "rgbCovariance", "rgbSqrtCovariance"} | {  # what changes images at random, or how they come
@@ -80,6 +81,8 @@ def _checked(images: object, channels: int) -> Tensor:
 def _average_image(value: Any) -> Tensor:
     """One value per channel in any orientation -> (C, 1, 1); a full (H, W, C) or grey (H, W) image -> (C, H, W)."""
     array = np.asarray(value)
+    if is_shape_only(array):
+        raise MatConvNetError("normalization.averageImage was not read: load the network without only_shapes=True")
     if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
         raise MatConvNetError(f"normalization.averageImage is {value!r:.60}, not finite numbers")
     average = torch.as_tensor(np.array(array, dtype=np.float32))

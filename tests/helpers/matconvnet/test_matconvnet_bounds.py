@@ -146,6 +146,15 @@ def test_only_shapes(tmp_path, write) -> None:
     assert whole["conv1"].params["weight"].is_contiguous()
 
 
+def test_an_average_that_was_not_read_is_not_taken_for_zeros(tmp_path) -> None:
+    fields = struct(averageImage=np.full((90, 80, 3), 7.0), imageSize=[[90.0, 80, 3]])
+    path = save(tmp_path / "net.mat", layers=cell(struct(type="relu")), normalization=fields)
+    images = torch.full((1, 3, 90, 80), 9)
+    assert load_matconvnet(path).preprocess(images).eq(2).all()
+    with pytest.raises(MatConvNetError, match="averageImage was not read: load the network without only_shapes"):
+        load_matconvnet(path, only_shapes=True).preprocess(images)
+
+
 @pytest.mark.parametrize("dtype", ["f4", ">f4", "f8", ">f8", "u2", ">i2", "i1"])
 @pytest.mark.parametrize(
     "shape", [(3, 5, 4, 6), (1, 7, 3, 2), (7, 1, 2, 3), (700, 900), (2, 3, 2, 3, 2), (0, 3, 2), (1, 1)]
