@@ -98,9 +98,9 @@ def test_lesson_03(cache) -> None:
 
 def test_lesson_04(cache) -> None:
     printed = printed_with_real("04_adapt_the_first_conv.ipynb")
-    assert "sum: deviation 1.00 times the old one" in printed
-    assert "mean: deviation 0.33 times the old one" in printed
-    assert "vit_b_16: conv_proj" in printed
+    assert "sum: 1.00 times as strong" in printed
+    assert "mean: 0.33 times as strong" in printed
+    assert "folded, then summed" in printed
 
 
 def test_lesson_05(cache) -> None:
