@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import MatConvNetError
 
 SPARE = 40 << 20  # bytes that any file may take, however small
-VALUE = 256  # bytes, about what a small object of Python costs
+VALUE = 512  # bytes, more than a small object of Python costs, for it takes time, too
 SMALL = 1 << 20  # bytes; numbers up to here are read wherever they stand
 SHAPES_ONLY = 1 << 16  # the same if only shapes are asked for
 PLACES = frozenset(  # a network's own fields, with all that lies in them
@@ -17,6 +20,12 @@ PLACES = frozenset(  # a network's own fields, with all that lies in them
 )
 
 Trail = tuple[str, ...]  # a variable and the fields that lead to a value
+
+
+def cost(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Bytes of such an array, and of the float32 that are made of it if it has others."""
+    count = math.prod(shape)
+    return count * dtype.itemsize + (0 if dtype == np.float32 else 4 * count)
 
 
 class Bounds:

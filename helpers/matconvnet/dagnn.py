@@ -13,8 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import MatConvNetError
-from .fields import is_empty, layer_params, options_of
+from .fields import fits_float32, is_empty, layer_params, options_of
 from .layer import Layer
+from .unread import briefly, is_shape_only
 
 TYPES = {  # of DagNN -> of SimpleNN, or a name like those
     "Conv": "conv",
@@ -47,10 +48,18 @@ def read_dagnn(net: dict[str, Any]) -> list[Layer]:
     for param in _structs(net.get("params")):
         name = param.get("name")
         if isinstance(name, str) and name:
-            values[name] = param.get("value", np.zeros(0))
+            values[name] = _single(param.get("value", np.zeros(0)))
     shared: dict[tuple[str, ...], dict[str, Tensor]] = {}
     layers = _structs(net["layers"])
     return [_read_layer(fields, number, values, shared) for number, fields in enumerate(layers, start=1)]
+
+
+def _single(value: Any) -> Any:
+    """As float32, once for all layers that share it; but not moments, whose squares are taken in float64."""
+    is_number = isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype != np.float32
+    if not is_number or is_shape_only(value) or (value.ndim == 2 and value.shape[1] == 2) or not fits_float32(value):
+        return value
+    return value.astype(np.float32)  # in the same order in memory
 
 
 def _structs(value: Any) -> list[dict[str, Any]]:
@@ -65,7 +74,7 @@ def _read_layer(
     name = name if isinstance(name, str) else ""
     kind = fields.get("type")
     if not isinstance(kind, str):
-        raise MatConvNetError(f"layer {number} ({name or 'without a name'}) has no type, but {kind!r:.60}")
+        raise MatConvNetError(f"layer {number} ({name or 'without a name'}) has no type, but {briefly(kind)}")
     kind = kind.removeprefix("dagnn.")
     kind = TYPES.get(kind, kind)
     label = f"layer {number} ({name or 'without a name'}, {kind})"
@@ -114,7 +123,7 @@ def _texts(value: Any, field: str, label: str) -> tuple[str, ...]:
     if value is None or is_empty(value):
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
-        raise MatConvNetError(f"{label}: its {field} are {value!r:.60}, expected names")
+        raise MatConvNetError(f"{label}: its {field} are {briefly(value)}, expected names")
     return tuple(value)
 
 

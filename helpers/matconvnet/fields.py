@@ -15,8 +15,8 @@ from torch import Tensor, fx
 
 from ..errors import MatConvNetError
 from .layer import Layer
-from .layout import kernel_tensor, tensor
-from .unread import Unread, is_shape_only
+from .layout import as_it_stands, kernel_tensor, tensor
+from .unread import Unread, briefly, is_shape_only
 
 DEFAULTS: dict[str, dict[str, Any]] = {  # what MatConvNet assumes where the file says nothing
     "conv": {"stride": (1, 1), "pad": (0, 0, 0, 0), "dilate": (1, 1)},
@@ -142,6 +142,7 @@ def unique_names(layers: list[Layer]) -> list[Layer]:
     """The layers with names that can be attributes: `conv1`, `conv2`, ... for those without, no name twice."""
     taken: set[str] = set()
     kinds: Counter[str] = Counter()
+    counts: dict[str, int] = {}  # of a name that comes again and again
     named = []
     for layer in layers:
         kinds[layer.type] += 1
@@ -150,10 +151,11 @@ def unique_names(layers: list[Layer]) -> list[Layer]:
             name = f"layer_{name}"
         if keyword.iskeyword(name) or hasattr(fx.GraphModule, name) or name in ("training", "meta", "x"):
             name = f"{name}_"
-        stem, count = name, 1
+        stem, count = name, counts.get(name, 1)
         while {name, f"{name}_pad"} & taken:  # a layer that pads by itself becomes two modules
             count += 1
             name = f"{stem}_{count}"
+        counts[stem] = count
         taken |= {name, f"{name}_pad"}
         named.append(replace(layer, name=name))
     return named
@@ -190,9 +192,14 @@ def _checked(arrays: list[Any], label: str) -> list[NDArray]:
             raise MatConvNetError(f"{label}: weights of size 0 stand before others, {_shapes(arrays)}")
         if not _is_numeric(array):
             raise MatConvNetError(f"{label}: its weights are {_why_no_numbers(array)}")
-        if array.dtype == np.float64 and not is_shape_only(array) and (largest := _largest(array)) > LARGEST:
-            raise MatConvNetError(f"{label}: its weights go up to {largest:.3g}, beyond float32")
+        if not is_shape_only(array) and not fits_float32(array):
+            raise MatConvNetError(f"{label}: its weights go up to {_largest(array):.3g}, beyond float32")
     return arrays
+
+
+def fits_float32(array: NDArray) -> bool:
+    """Whether its finite numbers stay finite in float32."""
+    return array.dtype != np.float64 or not array.size or _largest(array) <= LARGEST
 
 
 def _largest(array: NDArray) -> float:
@@ -234,7 +241,7 @@ def _conv_params(arrays: list[Any], kind: str, label: str) -> dict[str, Tensor]:
 def _as_they_stand(arrays: list[Any], first: int = 1) -> dict[str, Tensor]:
     """Arrays that nothing is known of, as `weights_1`, `weights_2` and so on by their place."""
     numbered = enumerate(arrays, start=first)
-    return {f"weights_{i}": tensor(array) for i, array in numbered if _is_numeric(array) and array.size}
+    return {f"weights_{i}": as_it_stands(array) for i, array in numbered if _is_numeric(array) and array.size}
 
 
 def _bnorm_params(arrays: list[NDArray], epsilon: float, label: str) -> dict[str, Tensor]:
@@ -297,8 +304,8 @@ def _option(key: str, value: Any, label: str) -> Any:
         first, least, most = numbers[0], *RANGES.get(key, (-MOST, MOST))
         if not least <= first <= most or max(map(abs, numbers)) > MOST:
             raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, expected numbers from {least} to {most}")
-        if key == "param" and not isinstance(first, int):
-            raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, and {first} is no number of channels")
+        if key in ("param", "dim", "groups") and not isinstance(first, int):
+            raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, and {first} is no whole number")
     return plain
 
 
@@ -317,7 +324,7 @@ def _lengths(key: str, value: Any, label: str) -> tuple[int, ...]:
 
 def _shown(value: Any) -> str:
     """What stands in a field, in a few letters."""
-    text = str(value.ravel().tolist()) if isinstance(value, np.ndarray) else repr(value)
+    text = str(value.ravel().tolist()) if isinstance(value, np.ndarray) and value.size < 99 else briefly(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 

@@ -85,19 +85,23 @@ def without_losses(layers: list[Layer], known: frozenset[str]) -> list[Layer]:
     Those cannot be told by their names, but by this: nobody takes what they give, they take something that no layer
     gives, such as labels, beside something that one does, and they are of no type that computes features.
     """
-    kept = list(layers)
-    while True:
-        written = {variable for layer in kept for variable in layer.outputs}
-        read = {variable for layer in kept for variable in layer.inputs}
-        losses = []
-        for layer in kept:
-            is_leaf = not read & set(layer.outputs)
-            given = [variable in written for variable in layer.inputs]
-            if is_leaf and layer.type not in known and any(given) and not all(given):
-                losses.append(layer.name)
-        if not losses:
-            return kept
-        kept = [layer for layer in kept if layer.name not in losses]
+    written = {variable: number for number, layer in enumerate(layers) for variable in layer.outputs}
+    readers: dict[str, set[int]] = {}
+    for number, layer in enumerate(layers):
+        for variable in layer.inputs:
+            readers.setdefault(variable, set()).add(number)
+    losses: set[int] = set()
+    waiting = list(range(len(layers)))
+    while waiting:
+        number = waiting.pop()
+        layer = layers[number]
+        given = [variable in written and written[variable] not in losses for variable in layer.inputs]
+        is_leaf = not any(readers.get(variable, set()) - losses for variable in layer.outputs)
+        if number in losses or not is_leaf or layer.type in known or not any(given) or all(given):
+            continue
+        losses.add(number)
+        waiting += [written[variable] for variable in layer.inputs if variable in written]
+    return [layer for number, layer in enumerate(layers) if number not in losses]
 
 
 def needed_for(outputs: tuple[str, ...], layers: list[Layer]) -> list[Layer]:

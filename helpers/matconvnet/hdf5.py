@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MatConvNetError
-from .bounds import VALUE, Bounds, Trail
+from .bounds import VALUE, Bounds, Trail, cost
 from .layout import from_planes
 from .sources import Inflated, Source, Stored
 from .unread import Unread, shape_only
 
 DEEPEST = 50  # structs and cells in one another
-OBJECT = 12 * VALUE  # bytes, for a dataset that is opened, which takes time, too
+OBJECT = 6 * VALUE  # bytes, for a dataset that is opened, which takes time, too
 ATTRIBUTE = 1 << 15  # bytes, more than MATLAB writes into one
 FEW = 64  # bytes of numbers that a file may leave out
 
@@ -111,7 +111,7 @@ class _Reader:
         if not self.bounds.wants(trail, _size(dataset)):
             return shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")
         self._check_size(dataset)
-        self.bounds.take(_size(dataset), f"an array {shape} of {dtype}")
+        self.bounds.take(cost(shape, dtype), f"an array {shape} of {dtype}")
         self.stored += dataset.id.get_storage_size()
         self.bounds.passed(self.stored)
         found = (self._assembled(dataset) if dataset.chunks else np.asarray(dataset[()])).reshape(shape[::-1])

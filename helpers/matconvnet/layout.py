@@ -67,6 +67,13 @@ def tensor(array: NDArray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.float32).reshape(array.shape))
 
 
+def as_it_stands(array: NDArray) -> Tensor:
+    """As a float32 tensor of the same shape and strides, in the array's memory if that is float32."""
+    if is_shape_only(array):
+        return torch.empty(array.shape, device="meta")
+    return torch.from_numpy(array.astype(np.float32, copy=False))
+
+
 def hwio_to_oihw(kernel: NDArray) -> Tensor:
     """A MatConvNet kernel as PyTorch wants it.
 

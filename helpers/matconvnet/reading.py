@@ -127,12 +127,16 @@ def _classes(value: Any, outputs: int) -> list[str]:
     """
     if isinstance(value, dict):
         there = [value[key] for key in ("description", "name") if not is_empty(value.get(key, []))]
-        value = next((names for names in there if np.size(names) == outputs), there[0] if there else [])
+        value = next((names for names in there if _length(names) == outputs), there[0] if there else [])
     if isinstance(value, np.ndarray):
         value = value.ravel().tolist()
     if not isinstance(value, list):
         value = [value] if isinstance(value, str) else []
     return [", ".join(map(str, name)) if isinstance(name, list) else str(name).strip() for name in value]
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else int(np.size(value))
 
 
 def _normalization(found: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,13 @@ class Unread:
         return f"<a MATLAB {self.kind}, not read>"
 
 
+def briefly(value: object) -> str:
+    """What stands in a field, in a few letters; a long list is not written out to be cut."""
+    if isinstance(value, (list, dict)):
+        return f"a {'cell' if isinstance(value, list) else 'struct'} of {len(value)}"
+    return f"{value!r:.60}"
+
+
 def shape_only(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     """An array of that shape that takes no memory: one zero, repeated."""
     return np.broadcast_to(np.zeros((), dtype), shape)

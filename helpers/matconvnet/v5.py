@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MatConvNetError
-from .bounds import VALUE, Bounds, Trail
+from .bounds import VALUE, Bounds, Trail, cost
 from .layout import read_planes
 from .sources import Inflated, Source, Stored
 from .unread import Unread, shape_only
@@ -157,7 +157,7 @@ class _Reader:
         if length != math.prod(shape) * dtype.itemsize:
             raise MatConvNetError(f"an array {shape} of {dtype} has {length:,} bytes")
         if self.bounds.wants(trail, length):
-            self.bounds.take(length, f"an array {shape} of {dtype}")
+            self.bounds.take(cost(shape, dtype), f"an array {shape} of {dtype}")
             found: Any = read_planes(shape, dtype, self._read_into)
         else:
             found = shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")

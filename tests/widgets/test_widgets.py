@@ -308,7 +308,7 @@ def test_the_map_lists_all_lessons_with_what_is_passed() -> None:
 def test_the_map_shows_the_way_to_a_lesson_and_what_is_left_of_it() -> None:
     assert "Load a MatConvNet" not in map_html("00", set())
     assert "1 of 1 exercises passed; 0 minutes of lessons left" in map_html("00", {"0.1"})
-    assert "1 of 5 exercises passed; 90 minutes of lessons left" in map_html("01", {"0.1"})
+    assert "1 of 5 exercises passed; 70 minutes of lessons left" in map_html("01", {"0.1"})
 
 
 def test_bars_are_as_long_as_the_share_that_is_passed() -> None:

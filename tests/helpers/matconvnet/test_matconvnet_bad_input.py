@@ -42,7 +42,7 @@ def load_one(folder: Path, **fields) -> Network:
         ({"type": "pool", "pool": np.array([2.0, 4.0]), "pad": np.array([0.0, 2.0, 0.0, 0.0])}, "`pad` .* as large as"),
         ({"type": "pool", "pool": np.array([2.0, 4.0]), "pad": np.array([0.0, 0.0, 4.0, 0.0])}, "`pad` .* as large as"),
         ({"type": "lrn", "param": np.array([0.0, 1.0, 1.0, 0.75])}, "`param` is .*, expected numbers from 1"),
-        ({"type": "lrn", "param": np.array([2.5, 1.0, 1.0, 0.75])}, r"`param` is .*2\.5 is no number of channels"),
+        ({"type": "lrn", "param": np.array([2.5, 1.0, 1.0, 0.75])}, r"`param` is .*2\.5 is no whole number"),
         ({"type": "lrn", "param": np.array([5.0, 1.0, 1e30, 0.75])}, "`param` is"),
         ({"type": "relu", "leak": 1e30}, "`leak` is"),
         ({"type": "dropout", "rate": 1.5}, "`rate` is .*from 0 to 1"),

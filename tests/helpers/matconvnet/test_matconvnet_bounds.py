@@ -54,7 +54,7 @@ def bombs(folder: Path) -> dict[str, Path]:
             folder / "a.mat", matrix(1, (20_000, 10_000), "layers", b""), compressed=False
         ),
         r"a deflated element claims 160,000,\d+ bytes": written(folder / "b.mat", weights(20_000_000)),
-        "no network in them|no struct with a `type`": written(folder / "c.mat", weights(eighth)),
+        "no network in them|no struct with a `type`": written(folder / "c.mat", weights(3_000_000)),
         "so many values would take": written(folder / "d.mat", matrix(1, (eighth, 1), "layers", empty * eighth)),
         "so many values": written(folder / "e.mat", matrix(1, (eighth, 1), "a", empty * eighth), compressed=False),
         "text or sizes would take": written(folder / "f.mat", matrix(4, (1, LONG), "a", element(16, b"a" * LONG))),

@@ -294,6 +294,35 @@ def test_the_table_shows_what_each_layer_takes(tmp_path) -> None:
     assert said.splitlines()[-1].startswith("6 layers, 245 parameters")
 
 
+def test_a_parameter_in_doubles_is_one_tensor_for_all_that_share_it(tmp_path) -> None:
+    kernel, moments = RNG.normal(size=(2, 3, 4, 6)), np.stack([RNG.normal(size=6), np.full(6, 0.3)], 1)
+    layers = [dag_layer(f"c{i}", "dagnn.Conv", "x", f"y{i}", ("f", f"b{i}")) for i in (1, 2)]
+    layers.append(dag_layer("n", "dagnn.BatchNorm", "y1", "z", ("g", "g", "m"), epsilon=0.0))
+    params = {"f": kernel, "b1": np.ones(6), "b2": np.zeros(6), "g": np.ones(6), "m": moments}
+    net = network(tmp_path, layers, params)
+    first, second = net["c1"].params["weight"], net["c2"].params["weight"]
+    assert first.data_ptr() == second.data_ptr()
+    np.testing.assert_array_equal(first.numpy(), kernel.transpose(3, 2, 0, 1).astype(np.float32))
+    assert net["n"].params["running_var"][0].item() == np.float32(0.3**2)  # squared in float64
+
+
+def test_losses_on_losses_are_left_out_one_after_the_other(tmp_path) -> None:
+    layers = [dag_layer(f"l{i}", "dagnn.Own", (f"o{i - 1}" if i else "y", f"label{i}"), f"o{i}") for i in range(4)]
+    net = network(tmp_path, [CONV, *layers[::-1]], PARAMS)
+    assert (net.inputs, net.outputs) == (("x",), ("y",))
+
+
+def test_a_dimension_is_a_whole_number(tmp_path) -> None:
+    with pytest.raises(MatConvNetError, match=r"`dim` is \[2\.5\], and 2\.5 is no whole number"):
+        network(tmp_path, [dag_layer("j", "dagnn.Concat", ("x", "z"), "y", dim=2.5)])
+
+
+def test_class_names_in_cells_of_cells(tmp_path) -> None:
+    classes = struct(description=cell(cell("wren", "jenny wren"), "owl"))
+    net = network(tmp_path, [CONV], PARAMS, classes=classes)
+    assert net.classes == ["wren, jenny wren", "owl"]
+
+
 # What a SimpleNN may have, too
 
 

@@ -118,7 +118,7 @@ def hostile(folder_: Path) -> dict[str, Path]:
         file.create_virtual_dataset("virtual", layout)
     with make(r"'/meta/lies' claims 8,000,000,000 bytes and has 0") as file:
         file.create_dataset("meta/lies", shape=(1000, 1000, 1000), dtype=float)
-    with make(r"an array \(1000, 1000, 1000\) of float64 would take 8,000,000,000 bytes of memory") as file:
+    with make(r"an array \(1000, 1000, 1000\) of float64 would take 12,000,000,000 bytes of memory") as file:
         file.create_dataset("meta/a", shape=(1000, 1000, 1000), dtype=float, chunks=(100, 100, 100), compression="gzip")
     with make("'/meta/empty' has 0 of its 4 chunks") as file:
         file.create_dataset("meta/empty", shape=(20, 30), dtype=float, chunks=(10, 20), compression="gzip")
