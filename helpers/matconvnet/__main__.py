@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from safetensors.torch import save_file
 
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
             if not tensors:
                 raise MatConvNetError(f"{asked.file} has no weights: nothing was written")
+            if Path(asked.to).resolve() == Path(asked.file).resolve():
+                raise MatConvNetError(f"{asked.to} is the file that is read: give another name")
+            if "__metadata__" in tensors:
+                raise MatConvNetError("a parameter is called __metadata__, which safetensors keep for themselves")
             with replacing(asked.to, MatConvNetError) as place:
                 save_file(tensors, place)
             print(plain(f"{len(tensors)} tensors written to {asked.to}"))

@@ -51,9 +51,14 @@ def build_module(
     root, graph = nn.Module(), fx.Graph()
     nodes: dict[str, fx.Node] = {}
     channels: dict[str, int | None] = {}
+    taken: set[str] = set()
     for variable in inputs:
         if any(variable in layer.inputs for layer in layers):
-            nodes[variable], channels[variable] = graph.placeholder(_argument(variable)), None
+            name = _argument(variable)
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            nodes[variable], channels[variable] = graph.placeholder(name), None
     for layer in layers:
         arrive = [channels[variable] for variable in layer.inputs]
         arguments: tuple[fx.Node, ...] = tuple(nodes[variable] for variable in layer.inputs)
@@ -68,7 +73,7 @@ def build_module(
         nodes[layer.outputs[0]], channels[layer.outputs[0]] = arguments[0], leave
     _share(root, layers)
     graph.output(nodes[outputs[0]] if len(outputs) == 1 else {name: nodes[name] for name in outputs})
-    if _is_chain(layers, inputs):
+    if len(outputs) == 1 and _is_chain(layers, inputs):
         graph.on_generate_code(lambda _: _as_written_by_hand)
     return fx.GraphModule(root, graph, "Network").eval()
 
@@ -88,6 +93,10 @@ def _refuse_unknown(layers: list[Layer], own: Mapping[str, Builder]) -> None:
             raise MatConvNetError(
                 f"layer {layer.name!r} ({layer.type}) has {unused[0]}, and nothing is known of its use; to build the "
                 f"network without: del network[{layer.name!r}].params[{unused[0]!r}]"
+            )
+        if layer.options.get("opts") and layer.type not in own:
+            raise MatConvNetError(
+                f"layer {layer.name!r} ({layer.type}) has opts that change what it computes: {layer.options['opts']}"
             )
         if len(layer.outputs) != 1 and layer.type not in own:
             raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) gives {len(layer.outputs)} variables, not one")

@@ -35,7 +35,7 @@ TYPES = {  # of DagNN -> of SimpleNN, or a name like those
     "SubP": "SubP",
 }
 FIELDS = {"poolSize": "pool"}  # of blocks -> of SimpleNN's layers
-NOT_OPTIONS = {"size", "hasBias", "opts", "numChannels", "useShortCircuit", "useShortcircuit"}  # the shapes say it
+NOT_OPTIONS = {"size", "hasBias", "numChannels", "useShortCircuit", "useShortcircuit"}  # the shapes say it
 
 
 def read_dagnn(net: dict[str, Any]) -> list[Layer]:
@@ -84,7 +84,9 @@ def _read_layer(
     unknown = [param for param in names if param not in values]
     if unknown:
         raise MatConvNetError(f"{label}: its parameter {unknown[0]!r} is not in the file")
-    place = (kind, *names)
+    if _has_no_bias(block) and kind in ("conv", "convt", "scale"):
+        names = names[:1]  # MatConvNet does not look at a second one
+    place = (kind, *names, repr(options.get("epsilon")))
     if place not in shared:
         arrays = [values[param] for param in names]
         while arrays and is_empty(arrays[-1]):
@@ -98,8 +100,13 @@ def _read_layer(
         options,
         inputs=_texts(fields.get("inputs"), "inputs", label),
         outputs=_texts(fields.get("outputs"), "outputs", label),
-        names=_names(params, names),
+        names=_names(params, tuple(param for param in names if not is_empty(values[param]))),
     )
+
+
+def _has_no_bias(block: Any) -> bool:
+    has_bias = block.get("hasBias") if isinstance(block, dict) else None
+    return isinstance(has_bias, np.ndarray) and has_bias.size == 1 and not has_bias.any()
 
 
 def _options(kind: str, block: dict[str, Any]) -> dict[str, Any]:
@@ -108,9 +115,10 @@ def _options(kind: str, block: dict[str, Any]) -> dict[str, Any]:
     for key, value in block.items():
         if key not in NOT_OPTIONS and not is_empty(value):
             options[FIELDS.get(key, key)] = value
-    pad = options.get("pad")
-    if isinstance(pad, np.ndarray) and pad.size == 2:
-        options["pad"] = pad.ravel()[[0, 0, 1, 1]]  # (vertical, horizontal)
+    for key in ("pad", "crop"):
+        value = options.get(key)
+        if isinstance(value, np.ndarray) and value.size == 2 and kind != "crop":
+            options[key] = value.ravel()[[0, 0, 1, 1]]  # (vertical, horizontal)
     if kind == "crop" and "crop" in options:
         options["offset"] = options.pop("crop")
     return options

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
@@ -59,6 +60,7 @@ NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # no
 }
 
 
+HOW_TO_COMPUTE = ("cudnn", "nocudnn", "verbose", "cudnnworkspacelimit")  # all that `opts` usually has
 WEIGHTS = ("weights", "filters", "biases")
 
 
@@ -86,13 +88,22 @@ def options_of(kind: str, fields: dict[str, Any], label: str) -> dict[str, Any]:
     """
     options = dict(DEFAULTS.get(kind, {}))
     for key, value in fields.items():
-        if key not in NOT_OPTIONS and not is_empty(value):
+        if key == "opts":
+            options |= _opts(value)
+        elif key not in NOT_OPTIONS and not is_empty(value):
             key = "groups" if key == "numGroups" else key
             options[key] = _option(key, value, label) if kind in CHECKED else _plain_option(value)
         elif key == "class":  # a loss has it, if only an empty one
             options[key] = None
     _check_window(kind, options, label)
     return options
+
+
+def _opts(value: Any) -> dict[str, Any]:
+    """`opts`, which MatConvNet hands to a function after all others, without those that only say how to compute."""
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
+    others = [text for text in texts if text.lower() not in HOW_TO_COMPUTE]
+    return {"opts": ", ".join(others)} if others else {}
 
 
 def layer_params(kind: str, arrays: list[Any], options: dict[str, Any], label: str) -> dict[str, Tensor]:
@@ -149,14 +160,14 @@ def unique_names(layers: list[Layer]) -> list[Layer]:
         name = re.sub(r"\W", "_", layer.name or f"{layer.type}{kinds[layer.type]}", flags=re.ASCII)
         if not name[0].isalpha():
             name = f"layer_{name}"
-        if keyword.iskeyword(name) or hasattr(fx.GraphModule, name) or name in ("training", "meta", "x"):
+        if keyword.iskeyword(name) or hasattr(fx.GraphModule, name) or name in ("training", "meta", "x", "self"):
             name = f"{name}_"
         stem, count = name, counts.get(name, 1)
-        while {name, f"{name}_pad"} & taken:  # a layer that pads by itself becomes two modules
+        while {name, f"{name}_pad", f"{name}_crop"} & taken:  # one that pads or crops by itself becomes two modules
             count += 1
             name = f"{stem}_{count}"
         counts[stem] = count
-        taken |= {name, f"{name}_pad"}
+        taken |= {name, f"{name}_pad", f"{name}_crop"}
         named.append(replace(layer, name=name))
     return named
 
@@ -249,7 +260,9 @@ def _bnorm_params(arrays: list[NDArray], epsilon: float, label: str) -> dict[str
         raise MatConvNetError(f"{label}: expected multipliers, biases and perhaps moments, found {_shapes(arrays)}")
     weight = _vector(arrays[0], None, label)
     params = {"weight": weight, "bias": _vector(arrays[1], len(weight), label)}
-    if len(arrays) == 3:
+    if len(arrays) == 3 and is_shape_only(arrays[2]):
+        params |= {key: torch.empty(len(weight), device="meta") for key in ("running_mean", "running_var")}
+    elif len(arrays) == 3:
         if arrays[2].shape != (len(weight), 2):
             raise MatConvNetError(f"{label}: expected moments ({len(weight)}, 2), found {arrays[2].shape}")
         mean, sigma = tensor(arrays[2].astype(np.float64).T)

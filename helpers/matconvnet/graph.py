@@ -83,8 +83,22 @@ def without_losses(layers: list[Layer], known: frozenset[str]) -> list[Layer]:
     """The layers without losses and metrics.
 
     Those cannot be told by their names, but by this: nobody takes what they give, they take something that no layer
-    gives, such as labels, beside something that one does, and they are of no type that computes features.
+    gives, such as labels, beside something that one does, and they are of no type that computes features. Labels are
+    read by losses alone: what takes an input of the network is one only if it is called so.
     """
+    written = {variable for layer in layers for variable in layer.outputs}
+    kept: set[int] = set()
+    while True:
+        losses = _leaves_with_labels(layers, known, kept)
+        read = {name for number, layer in enumerate(layers) if number not in losses for name in layer.inputs}
+        inputs = read - written
+        features = {n for n in losses if inputs & set(layers[n].inputs) and "loss" not in layers[n].type.lower()}
+        if not features:
+            return [layer for number, layer in enumerate(layers) if number not in losses]
+        kept |= features
+
+
+def _leaves_with_labels(layers: list[Layer], known: frozenset[str], kept: set[int]) -> set[int]:
     written = {variable: number for number, layer in enumerate(layers) for variable in layer.outputs}
     readers: dict[str, set[int]] = {}
     for number, layer in enumerate(layers):
@@ -97,11 +111,11 @@ def without_losses(layers: list[Layer], known: frozenset[str]) -> list[Layer]:
         layer = layers[number]
         given = [variable in written and written[variable] not in losses for variable in layer.inputs]
         is_leaf = not any(readers.get(variable, set()) - losses for variable in layer.outputs)
-        if number in losses or not is_leaf or layer.type in known or not any(given) or all(given):
+        if number in losses or number in kept or not is_leaf or layer.type in known or not any(given) or all(given):
             continue
         losses.add(number)
         waiting += [written[variable] for variable in layer.inputs if variable in written]
-    return [layer for number, layer in enumerate(layers) if number not in losses]
+    return losses
 
 
 def needed_for(outputs: tuple[str, ...], layers: list[Layer]) -> list[Layer]:

@@ -21,7 +21,9 @@ from .unread import is_shape_only
 PIECE = 1 << 20  # bytes at a time, enough for all threads
 
 
-def read_planes(shape: tuple[int, ...], dtype: np.dtype, read_into: Callable[[memoryview], None]) -> NDArray:
+def read_planes(
+    shape: tuple[int, ...], dtype: np.dtype, read_into: Callable[[memoryview], None], to: np.dtype | None = None
+) -> NDArray:
     """MATLAB's numbers, whose first dimension runs fastest, so that kernels lie in memory as PyTorch has them.
 
     Of (H, W, in, out) the file has one plane (H, W) of an output channel after the other, each by columns: here they
@@ -31,13 +33,14 @@ def read_planes(shape: tuple[int, ...], dtype: np.dtype, read_into: Callable[[me
         shape: two dimensions at least.
         dtype: of the file, its byte order included; the array has this machine's.
         read_into: fills memory with the next bytes.
+        to: of the array, if it is to be another one.
 
     Returns:
         An array of that shape, a view of memory of its own.
     """
     rows, columns = shape[:2]
     count = math.prod(shape[2:])
-    native = dtype.newbyteorder("=")
+    native = to or dtype.newbyteorder("=")
     # torch's memory, for numpy asks for huge pages, which are slow to get
     memory = torch.empty(math.prod(shape) * native.itemsize, dtype=torch.uint8)
     planes = memory.numpy().view(native).reshape(count, rows, columns)
@@ -49,8 +52,10 @@ def read_planes(shape: tuple[int, ...], dtype: np.dtype, read_into: Callable[[me
         for start in range(0, count, most):
             part = piece[: min(most, count - start)]
             read_into(part.reshape(-1).view(np.uint8).data)
-            to = torch.from_numpy(planes[start : start + len(part)])
-            to.copy_(torch.from_numpy(part.astype(native, copy=False)).transpose(1, 2))  # on all threads
+            target = torch.from_numpy(planes[start : start + len(part)])
+            target.copy_(
+                torch.from_numpy(part.astype(dtype.newbyteorder("="), copy=False)).transpose(1, 2)
+            )  # on all threads
     return from_planes(planes.reshape(*shape[:1:-1], rows, columns))
 
 

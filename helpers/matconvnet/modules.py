@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import MatConvNetError
+
 
 class AvgPool2d(nn.Module):
     """Average pooling whose unequal padding, (left, right, top, bottom), is left out of every average."""
@@ -101,6 +103,8 @@ class Crop(nn.Module):
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """(N, C, H, W) and (n, c, h, w) -> (N, C, h, w)."""
         height, width = like.shape[2:]
+        if height > x.shape[2] or width > x.shape[3]:
+            raise MatConvNetError(f"maps of {tuple(x.shape[2:])} cannot be cropped to {(height, width)}")
         top = min(self.offset[0], x.shape[2] - height)
         left = min(self.offset[1], x.shape[3] - width)
         return x[:, :, top : top + height, left : left + width]
@@ -119,6 +123,8 @@ class Trim(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H - top - bottom, W - left - right)."""
         top, bottom, left, right = self.edges
+        if top + bottom >= x.shape[2] or left + right >= x.shape[3]:
+            raise MatConvNetError(f"of maps of {tuple(x.shape[2:])} nothing is left after the crop {self.edges}")
         return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
 
     def extra_repr(self) -> str:

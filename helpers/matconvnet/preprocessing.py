@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MatConvNetError
-from .unread import is_shape_only
+from .unread import briefly, is_shape_only
 
 APPLIED = {"averageImage", "imageStd", "imageSize", "interpolation", "cropSize", "border", "keepAspect"}
 TRAINING = {"rgbVariance", "rgbCovariance", "rgbSqrtCovariance"} | {  # what changes images at random, or how they come
@@ -78,13 +78,18 @@ def _checked(images: object, channels: int) -> Tensor:
     return images
 
 
+def _as_array(value: Any) -> np.ndarray:
+    """A cell, whose values may have any shapes, as one object, which is no number."""
+    return np.array(None, dtype=object) if isinstance(value, (list, dict)) else np.asarray(value)
+
+
 def _average_image(value: Any) -> Tensor:
     """One value per channel in any orientation -> (C, 1, 1); a full (H, W, C) or grey (H, W) image -> (C, H, W)."""
-    array = np.asarray(value)
+    array = _as_array(value)
     if is_shape_only(array):
         raise MatConvNetError("normalization.averageImage was not read: load the network without only_shapes=True")
-    if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-        raise MatConvNetError(f"normalization.averageImage is {value!r:.60}, not finite numbers")
+    if array.dtype.kind not in "fiub" or not (np.abs(array) < 1e30).all():
+        raise MatConvNetError(f"normalization.averageImage is {briefly(value)}, not finite numbers")
     average = torch.as_tensor(np.array(array, dtype=np.float32))
     if not average.any():  # importers write zeros of any shape where nothing is to be taken away
         return torch.zeros(1, 1, 1)
@@ -97,11 +102,13 @@ def _average_image(value: Any) -> Tensor:
 
 def _deviation(value: Any, channels: int) -> Tensor:
     """One number, or one for each channel -> (C, 1, 1)."""
-    array = np.asarray(value)
+    array = _as_array(value)
     if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.size not in (1, channels):
-        raise MatConvNetError(f"normalization.imageStd is {value!r:.60}, not a number for each of {channels} channels")
+        raise MatConvNetError(
+            f"normalization.imageStd is {briefly(value)}, not a number for each of {channels} channels"
+        )
     if (array <= 0).any():
-        raise MatConvNetError(f"normalization.imageStd is {value!r:.60}, and cannot be divided by")
+        raise MatConvNetError(f"normalization.imageStd is {briefly(value)}, and cannot be divided by")
     return torch.as_tensor(np.array(array, dtype=np.float32)).reshape(-1, 1, 1)
 
 
@@ -114,9 +121,9 @@ def _resized(images: Tensor, normalization: dict[str, Any]) -> Tensor:
     if size is None:
         return images
     if not isinstance(size, tuple):
-        raise MatConvNetError(f"normalization.imageSize is {size!r:.60}, not height and width")
+        raise MatConvNetError(f"normalization.imageSize is {briefly(size)}, not height and width")
     rows, columns = size[:2]
-    keeps_aspect = np.ravel(normalization.get("keepAspect", bool(crops))).tolist() in ([1], [True])
+    keeps_aspect = _as_array(normalization.get("keepAspect", bool(crops))).ravel().tolist() in ([1], [True])
     images = _middle(images, (rows, columns), _shares(normalization, (rows, columns)), keeps_aspect)
     return _resize(images, (rows, columns), str(normalization.get("interpolation", "bicubic")))
 
@@ -136,9 +143,9 @@ def _shares(normalization: dict[str, Any], size: tuple[int, int]) -> tuple[float
 
 
 def _two_numbers(value: Any, name: str) -> list[float]:
-    array = np.asarray(value)
+    array = _as_array(value)
     if array.dtype.kind not in "fiu" or array.size not in (1, 2) or not np.isfinite(array).all():
-        raise MatConvNetError(f"normalization.{name} is {value!r:.60}, not one or two numbers")
+        raise MatConvNetError(f"normalization.{name} is {briefly(value)}, not one or two numbers")
     numbers = [float(number) for number in array.ravel()]
     return numbers * (2 // len(numbers))
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MatConvNetError
-from .bounds import VALUE, Bounds, Trail, cost
+from .bounds import SMALL, VALUE, Bounds, Trail, cost
 from .layout import read_planes
 from .sources import Inflated, Source, Stored
 from .unread import Unread, shape_only
@@ -32,7 +32,8 @@ NUMERIC = range(6, 16)
 def read_v5(path: Path, bounds: Bounds | None = None) -> dict[str, Any]:
     """Its variables by name: struct -> dict, cell or struct array -> list, char -> str, numbers -> arrays.
 
-    Arrays have MATLAB's shape and the dtype in which they are stored, and lie in memory as PyTorch has kernels.
+    Arrays have MATLAB's shape and the dtype in which they are stored, but large doubles, which are weights, become
+    float32; they lie in memory as PyTorch has kernels.
 
     Raises:
         MatConvNetError: it is damaged, claims more than it holds, or would take more memory than a file of its size
@@ -157,8 +158,12 @@ class _Reader:
         if length != math.prod(shape) * dtype.itemsize:
             raise MatConvNetError(f"an array {shape} of {dtype} has {length:,} bytes")
         if self.bounds.wants(trail, length):
-            self.bounds.take(cost(shape, dtype), f"an array {shape} of {dtype}")
-            found: Any = read_planes(shape, dtype, self._read_into)
+            # large doubles are weights, which become float32 anyway
+            to = np.dtype(np.float32) if dtype.kind == "f" and length > SMALL else None
+            self.bounds.take(cost(shape, to or dtype), f"an array {shape} of {dtype}")
+            found: Any = read_planes(shape, dtype, self._read_into, to)
+            if to and dtype.itemsize > 4 and np.isinf(found).any():
+                raise MatConvNetError(f"an array {shape} goes beyond float32")
         else:
             found = shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")
         self.source.skip(following - self.source.place)

@@ -312,6 +312,53 @@ def test_losses_on_losses_are_left_out_one_after_the_other(tmp_path) -> None:
     assert (net.inputs, net.outputs) == (("x",), ("y",))
 
 
+def test_what_takes_an_input_of_the_network_is_no_loss_unless_it_is_called_so(tmp_path) -> None:
+    """A residual that is taken from the input, as denoisers have it; and the loss of an autoencoder."""
+    for kind, outputs in (("dagnn.Minus", ("out",)), ("dagnn.L2Loss", ("y",))):
+        net = network(tmp_path, [CONV, dag_layer("last", kind, ("x", "y"), "out")], PARAMS)
+        assert net.outputs == outputs
+    metrics = [dag_layer(name, "dagnn.Own", ("y", "label"), name) for name in ("objective", "top1")]
+    assert network(tmp_path, [CONV, *metrics], PARAMS).outputs == ("y",)
+
+
+def test_names_that_would_hide_one_another(tmp_path) -> None:
+    up = {"upsample": [[2.0, 2]], "crop": [[0.0, 1, 0, 1]]}
+    layers = [
+        dag_layer("up", "dagnn.ConvTranspose", "x", "u", ("w",), **up),
+        dag_layer("up_crop", "dagnn.ReLU", "u", "v"),
+    ]
+    weight = RNG.normal(size=(3, 3, 2, 4))
+    found = run(network(tmp_path, layers, {"w": weight}), x=IMAGE)
+    assert_same(found, np.maximum(convt(IMAGE, weight, np.zeros(2), (2, 2), (0, 1, 0, 1)), 0))
+    both = network(tmp_path, [dag_layer("self", "dagnn.Sum", ("a.b", "a_b"), "y")]).to_module()
+    assert_same(array(both(tensor(IMAGE), tensor(2 * IMAGE))), 3 * IMAGE)
+
+
+def test_options_that_come_last_are_refused_and_a_bias_that_is_switched_off_is_none(tmp_path) -> None:
+    harmless = network(tmp_path, [CONV | {"block": struct(opts=cell("CuDNN"), hasBias=0.0)}], PARAMS)
+    assert_same(run(harmless, x=IMAGE), conv(IMAGE, KERNEL, np.zeros(6)))
+    with pytest.raises(MatConvNetError, match=r"'c' .conv. has opts that change what it computes: dilate"):
+        network(tmp_path, [CONV | {"block": struct(opts=cell("dilate", 2.0))}], PARAMS).to_module()
+
+
+def test_norms_that_share_parameters_and_not_epsilon(tmp_path) -> None:
+    moments = np.stack([np.zeros(4), np.full(4, 0.2)], 1)
+    layers = [dag_layer(f"n{e}", "dagnn.BatchNorm", "x", f"y{e}", ("g", "b", "m"), epsilon=10.0**-e) for e in (2, 5)]
+    found = network(tmp_path, layers, {"g": np.ones(4), "b": np.zeros(4), "m": moments}).to_module()(tensor(IMAGE))
+    for name in ("y2", "y5"):
+        assert_same(array(found[name]), IMAGE / 0.2)
+
+
+def test_outputs_of_a_chain_and_a_name_for_each_parameter(tmp_path) -> None:
+    first, second = struct(type="conv", name="c", weights=cell(KERNEL, BIAS)), struct(type="relu", name="r")
+    found = load_matconvnet(save(tmp_path / "a.mat", layers=cell(first, second))).to_module(["c", "r"])(tensor(IMAGE))
+    assert_same(array(found["r"]), np.maximum(array(found["c"]), 0))
+    odd = network(
+        tmp_path, [dag_layer("o", "dagnn.Own", "x", "y", ("a", "b"))], {"a": np.zeros((0, 0)), "b": BIAS[None]}
+    )
+    assert list(odd.state_dict()) == ["b"]
+
+
 def test_a_dimension_is_a_whole_number(tmp_path) -> None:
     with pytest.raises(MatConvNetError, match=r"`dim` is \[2\.5\], and 2\.5 is no whole number"):
         network(tmp_path, [dag_layer("j", "dagnn.Concat", ("x", "z"), "y", dim=2.5)])

@@ -70,3 +70,10 @@ def test_the_share_that_was_read_grows_to_the_end(tmp_path, compressed) -> None:
     assert shares == sorted(shares)
     assert 0 < shares[0] < 0.5
     assert shares[-1] > 0.9
+
+
+def test_the_file_that_is_read_is_not_written_over(file, capsys) -> None:
+    before = file.read_bytes()
+    assert main([str(file), "--to", str(file)]) == 1
+    assert "is the file that is read: give another name" in capsys.readouterr().err
+    assert file.read_bytes() == before
