@@ -51,8 +51,8 @@ class Bounds:
         self.left -= count
         if self.left < 0:
             raise MatConvNetError(
-                f"{what} would take {count:,} bytes of memory, and the file has {self.size:,} in all; if it is a "
-                "network with many zeros, save it without compression, in MATLAB save(..., '-v6')"
+                f"{what} would take {count:,} bytes of memory, and the file has {self.size:,} in all; if they "
+                "are a network's, save them as single and without compression, in MATLAB save(..., '-v6')"
             )
 
     def inflate(self, count: int) -> None:

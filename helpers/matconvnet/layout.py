@@ -52,10 +52,9 @@ def read_planes(
         for start in range(0, count, most):
             part = piece[: min(most, count - start)]
             read_into(part.reshape(-1).view(np.uint8).data)
+            numbers = torch.from_numpy(part.astype(dtype.newbyteorder("="), copy=False))
             target = torch.from_numpy(planes[start : start + len(part)])
-            target.copy_(
-                torch.from_numpy(part.astype(dtype.newbyteorder("="), copy=False)).transpose(1, 2)
-            )  # on all threads
+            target.copy_(numbers.transpose(1, 2))  # torch exchanges axes on all threads
     return from_planes(planes.reshape(*shape[:1:-1], rows, columns))
 
 

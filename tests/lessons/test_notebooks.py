@@ -25,7 +25,7 @@ LESSONS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 # that keep the limits on what a reader must hold
 LIGHT = [path for path in LESSONS if path.name[:2] in ("01", "02", "03", "04")]
-SECONDS = {"01": 20, "02": 25, "03": 25, "04": 40}  # that a lesson runs on two cores
+SECONDS = {"01": 28, "02": 22, "03": 22, "04": 34}  # that a lesson runs on two cores
 IMG = r'class=\\"plot\\"[^>]*src=\\"data:image/png;base64,([^"\\]+)'  # in the JSON of a notebook
 SETUP = "for house in (helpers, workbook):\n    assert workbook.is_here(house), "
 
