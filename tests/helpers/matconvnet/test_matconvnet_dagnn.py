@@ -330,6 +330,12 @@ def test_names_that_would_hide_one_another(tmp_path) -> None:
     weight = RNG.normal(size=(3, 3, 2, 4))
     found = run(network(tmp_path, layers, {"w": weight}), x=IMAGE)
     assert_same(found, np.maximum(convt(IMAGE, weight, np.zeros(2), (2, 2), (0, 1, 0, 1)), 0))
+    layers = [
+        dag_layer("up_crop", "dagnn.ReLU", "x", "r"),
+        dag_layer("up", "dagnn.ConvTranspose", "r", "u", ("w",), **up),
+    ]
+    found = run(network(tmp_path, layers, {"w": weight}), x=IMAGE)
+    assert_same(found, convt(np.maximum(IMAGE, 0), weight, np.zeros(2), (2, 2), (0, 1, 0, 1)))
     both = network(tmp_path, [dag_layer("self", "dagnn.Sum", ("a.b", "a_b"), "y")]).to_module()
     assert_same(array(both(tensor(IMAGE), tensor(2 * IMAGE))), 3 * IMAGE)
 
