@@ -19,6 +19,11 @@ PLACES = frozenset(  # a network's own fields, with all that lies in them
     | {"averageImage", "imageMean", "imageStd"}
 )
 
+
+class BeyondBoundsError(MatConvNetError):
+    """The file may be whole, but reading it would take more than a file of its size may."""
+
+
 Trail = tuple[str, ...]  # a variable and the fields that lead to a value
 
 
@@ -50,7 +55,7 @@ class Bounds:
         """
         self.left -= count
         if self.left < 0:
-            raise MatConvNetError(
+            raise BeyondBoundsError(
                 f"{what} would take {count:,} bytes of memory, and the file has {self.size:,} in all; if they "
                 "are a network's, save them as single and without compression, in MATLAB save(..., '-v6')"
             )
@@ -63,7 +68,7 @@ class Bounds:
         """
         self.to_inflate -= count
         if self.to_inflate < 0:
-            raise MatConvNetError(
+            raise BeyondBoundsError(
                 f"a deflated element claims {count:,} bytes, and the file has {self.size:,} in all: it is damaged, or "
                 "made to starve who reads it"
             )

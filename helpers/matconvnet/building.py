@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import MatConvNetError
+from ..text import few
 from .fields import checked_options
 from .graph import INPUT, in_order, needed_for
 from .layer import Layer
@@ -81,11 +82,15 @@ def build_module(
 def _refuse_unknown(layers: list[Layer], own: Mapping[str, Builder]) -> None:
     unknown = [layer for layer in layers if layer.type not in BUILDERS and layer.type not in own]
     if unknown:
-        named = ", ".join(f"{layer.name!r} (type {layer.type!r})" for layer in unknown)
+        named = few([f"{layer.name!r} (type {layer.type!r})" for layer in unknown])
         kind = unknown[0].type
+        given = {variable for layer in layers for variable in layer.outputs}
+        before = next((variable for variable in unknown[0].inputs if variable in given), None)
+        without = f"; or build what comes before, to_module(outputs=[{before!r}])" if before else ""
         raise MatConvNetError(
             f"cannot build {named}; known types are {', '.join(sorted(BUILDERS))}. The weights can still be read: "
             f"network[name].params; or give a function that builds it, to_module(builders={{{kind!r}: function}})"
+            f"{without}"
         )
     for layer in layers:
         unused = [key for key in layer.params if key not in WITH_WEIGHTS.get(layer.type, ())]
@@ -100,9 +105,11 @@ def _refuse_unknown(layers: list[Layer], own: Mapping[str, Builder]) -> None:
             )
         if len(layer.outputs) != 1 and layer.type not in own:
             raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) gives {len(layer.outputs)} variables, not one")
+        expected = "at least one" if layer.type in JOINS else "one"
         several = len(layer.inputs) > 1 and layer.type not in JOINS
         if (several or not layer.inputs) and layer.type not in own:
-            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) takes {len(layer.inputs)} variables, not one")
+            found = len(layer.inputs) or "no"
+            raise MatConvNetError(f"layer {layer.name!r} ({layer.type}) takes {found} variables, not {expected}")
 
 
 def _as_module(built: Any, layer: Layer) -> nn.Module:
@@ -161,6 +168,9 @@ Channels = list[int | None]
 
 
 def _conv(layer: Layer, arrive: Channels) -> Built:
+    if layer.params.keys() == {"bias"}:  # MatConvNet only adds it then
+        ones = torch.ones(len(layer.params["bias"]), 1, 1, 1)
+        layer = replace(layer, params=layer.params | {"weight": ones})
     weight, bias = _kernels(layer), layer.params.get("bias")
     out_channels, group_channels, height, width = weight.shape
     in_channels = arrive[0] or group_channels
@@ -261,12 +271,17 @@ def _dropout(layer: Layer, arrive: Channels) -> Built:
 
 
 def _sum(layer: Layer, arrive: Channels) -> Built:
-    known = {channels for channels in arrive if channels is not None}
-    if len(known) > 1:
+    return {"": Sum()}, _spread(layer, arrive)
+
+
+def _spread(layer: Layer, arrive: Channels) -> int | None:
+    """The channels of what is added or multiplied number by number; one channel spreads to many."""
+    many = {channels for channels in arrive if channels not in (None, 1)}
+    if len(many) > 1:
         raise MatConvNetError(
-            f"layer {layer.name!r} adds {', '.join(layer.inputs)}, which have {sorted(known)} channels"
+            f"layer {layer.name!r} ({layer.type}) joins {few(arrive)} channels, which do not spread to one another"
         )
-    return {"": Sum()}, known.pop() if known else None
+    return many.pop() if many else None if None in arrive else 1
 
 
 def _concat(layer: Layer, arrive: Channels) -> Built:
@@ -285,7 +300,8 @@ def _scale(layer: Layer, arrive: Channels) -> Built:
             f"layer {layer.name!r} (scale) has {len(layer.inputs)} inputs and {len(layer.params)} parameters: expected "
             "factors and perhaps summands in one or the other"
         )
-    return {"": Scale(weight, bias)}, arrive[0]
+    own = [len(tensor[0]) for tensor in (weight, bias) if tensor is not None]
+    return {"": Scale(weight, bias)}, _spread(layer, [*arrive, *own])
 
 
 def _crop(layer: Layer, arrive: Channels) -> Built:

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import MatConvNetError
-from .fields import fits_float32, is_empty, layer_params, options_of
+from .fields import epsilon_beside, fits_float32, is_empty, layer_params, options_of
 from .layer import Layer
 from .unread import briefly, is_shape_only
 
@@ -86,11 +86,12 @@ def _read_layer(
         raise MatConvNetError(f"{label}: its parameter {unknown[0]!r} is not in the file")
     if _has_no_bias(block) and kind in ("conv", "convt", "scale"):
         names = names[:1]  # MatConvNet does not look at a second one
+    arrays = [values[param] for param in names]
+    while arrays and is_empty(arrays[-1]):
+        arrays = arrays[:-1]
+    options |= epsilon_beside(kind, arrays, options)
     place = (kind, *names, repr(options.get("epsilon")))
     if place not in shared:
-        arrays = [values[param] for param in names]
-        while arrays and is_empty(arrays[-1]):
-            arrays = arrays[:-1]
         shared[place] = layer_params(kind, arrays, options, label)
     params = shared[place]
     return Layer(
@@ -111,7 +112,7 @@ def _has_no_bias(block: Any) -> bool:
 
 def _options(kind: str, block: dict[str, Any]) -> dict[str, Any]:
     """The fields of a block under the names that SimpleNN has for them."""
-    options = {}
+    options: dict[str, Any] = {"pool": np.ones(1)} if kind == "pool" else {}
     for key, value in block.items():
         if key not in NOT_OPTIONS and not is_empty(value):
             options[FIELDS.get(key, key)] = value

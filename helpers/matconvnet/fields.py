@@ -74,7 +74,9 @@ def read_layer(fields: Any, number: int) -> Layer:
     label = f"layer {number} ({name or 'without a name'}, {kind})"
     more = _more_weights(fields)
     options = options_of(kind, {key: value for key, value in fields.items() if key not in more}, label)
-    params = layer_params(kind, _arrays(fields), options, label)
+    arrays = _arrays(fields)
+    options |= epsilon_beside(kind, arrays, options)
+    params = layer_params(kind, arrays, options, label)
     for key, arrays in more.items():
         params |= {f"{key}_{i}": tensor(array) for i, array in enumerate(arrays, start=1)}
     return Layer(name, kind, params, options)
@@ -119,6 +121,20 @@ def layer_params(kind: str, arrays: list[Any], options: dict[str, Any], label: s
     if kind in ("scale", "mulconst"):
         return _factors(_checked(arrays, label), kind, label)
     return _as_they_stand(arrays)
+
+
+def epsilon_beside(kind: str, arrays: list[Any], options: dict[str, Any]) -> dict[str, float]:
+    """What of a norm's epsilon can be taken from its moments.
+
+    MatConvNet has added it to every variance, which is larger then. Where one is far smaller, as in files that were
+    made by hand, "sigma^2 - epsilon" would keep no digit of sigma in float32, and there is none to take away.
+    """
+    if kind != "bnorm" or len(arrays) != 3 or not _is_numeric(arrays[2]) or is_shape_only(arrays[2]):
+        return {}
+    if arrays[2].shape[1:] != (2,):
+        return {}
+    sigma = arrays[2][:, 1].astype(np.float64)
+    return {"epsilon": 0.0} if (sigma**2 < options["epsilon"] / 2).any() else {}
 
 
 def checked_options(layer: Layer) -> dict[str, Any]:
@@ -236,7 +252,12 @@ def _why_no_numbers(array: Any) -> str:
 
 
 def _conv_params(arrays: list[Any], kind: str, label: str) -> dict[str, Tensor]:
-    """Kernel and bias; an empty one is none, and what comes after those has no use that is known."""
+    """Kernel and bias; an empty one is none, and what comes after those has no use that is known.
+
+    Without a kernel a conv only adds its bias.
+    """
+    if kind == "conv" and len(arrays) == 2 and is_empty(arrays[0]):
+        return {"bias": _vector(_checked(arrays[1:], label)[0], None, label)}
     if not arrays:
         raise MatConvNetError(f"{label}: expected a kernel and perhaps a bias, found none")
     kernel, *others = _checked([arrays[0], *(array for array in arrays[1:2] if not is_empty(array))], label)
@@ -313,7 +334,8 @@ def _option(key: str, value: Any, label: str) -> Any:
         numbers = plain if isinstance(plain, tuple) else (plain,)
         known = all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
         if not known or len(numbers) != COUNTS[key]:
-            raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, expected {COUNTS[key]} finite numbers")
+            expected = "one finite number" if COUNTS[key] == 1 else f"{COUNTS[key]} finite numbers"
+            raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, expected {expected}")
         first, least, most = numbers[0], *RANGES.get(key, (-MOST, MOST))
         if not least <= first <= most or max(map(abs, numbers)) > MOST:
             raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, expected numbers from {least} to {most}")

@@ -21,6 +21,7 @@ CLASSES = {  # of objects
     "network": TOOLBOX,
     "dagnn.DagNN": "of MatConvNet itself",
 }
+NOT_BUILT = {"noffset", "spnorm", "pdist", "custom"}  # types of MatConvNet without weights
 IN_MATLAB = "in MATLAB, save the weights of its layers as arrays with names, and read those with scipy.io.loadmat"
 
 
@@ -61,7 +62,8 @@ def refuse_other_toolboxes(layers: list[Layer]) -> None:
     Raises:
         MatConvNetError: there are such layers only.
     """
-    unknown = [layer.type for layer in layers if layer.type not in KNOWN and not is_loss(layer)]
+    known = KNOWN | NOT_BUILT
+    unknown = [layer.type for layer in layers if layer.type not in known and not is_loss(layer)]
     if unknown and not any(layer.params for layer in layers):
         raise MatConvNetError(
             f"no layer has weights where MatConvNet keeps them, and {few(dict.fromkeys(unknown))} are no types of its "

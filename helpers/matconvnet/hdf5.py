@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MatConvNetError
-from .bounds import VALUE, Bounds, Trail, cost
+from .bounds import SMALL, VALUE, Bounds, Trail, cost
 from .layout import from_planes
 from .sources import Inflated, Source, Stored
-from .unread import Unread, shape_only
+from .unread import Unread, shape_only, whole_letters
 
 DEEPEST = 50  # structs and cells in one another
-OBJECT = 6 * VALUE  # bytes, for a dataset that is opened, which takes time, too
+AGAIN = 6 * VALUE  # bytes, for a value that many refer to: reading it takes time each time
 ATTRIBUTE = 1 << 15  # bytes, more than MATLAB writes into one
 FEW = 64  # bytes of numbers that a file may leave out
 
@@ -50,6 +50,7 @@ class _Column(list):
 class _Reader:
     def __init__(self, file: h5py.File, raw: BinaryIO, bounds: Bounds) -> None:
         self.file, self.raw, self.bounds, self.stored = file, raw, bounds, 0
+        self.places: set[int] = set()  # of values that were read
 
     def member(self, group: h5py.Group, name: str, trail: Trail) -> Any:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -59,7 +60,9 @@ class _Reader:
         return self.value(group[name], trail)
 
     def value(self, found: Any, trail: Trail) -> Any:
-        self.bounds.take(OBJECT, "so many values")
+        place = h5py.h5o.get_info(found.id).addr
+        self.bounds.take(AGAIN if place in self.places else VALUE, "so many values")
+        self.places.add(place)
         if len(trail) > DEEPEST:
             raise MatConvNetError("cells lie in one another deeper than any network has them, or in a circle")
         if isinstance(found, h5py.Group):
@@ -111,11 +114,17 @@ class _Reader:
         if not self.bounds.wants(trail, _size(dataset)):
             return shape_only(shape, dtype) if self.bounds.only_shapes else Unread(f"array {shape} of {dtype}")
         self._check_size(dataset)
-        self.bounds.take(cost(shape, dtype), f"an array {shape} of {dtype}")
+        # large doubles are weights, which become float32 anyway
+        is_long = dtype.kind == "f" and dtype.itemsize > 4 and _size(dataset) > SMALL
+        to = np.dtype(np.float32) if is_long else dtype.newbyteorder("=")
+        self.bounds.take(cost(shape, to), f"an array {shape} of {dtype}")
         self.stored += dataset.id.get_storage_size()
         self.bounds.passed(self.stored)
-        found = (self._assembled(dataset) if dataset.chunks else np.asarray(dataset[()])).reshape(shape[::-1])
-        return from_planes(np.ascontiguousarray(np.swapaxes(found, -1, -2), dtype.newbyteorder("=")))
+        found = self._assembled(dataset, to) if dataset.chunks else np.asarray(dataset[()])
+        planes = np.ascontiguousarray(np.swapaxes(found.reshape(shape[::-1]), -1, -2), to)
+        if is_long and np.isinf(planes).any():
+            raise MatConvNetError(f"an array {shape} goes beyond float32")
+        return from_planes(planes)
 
     def _check_size(self, dataset: h5py.Dataset) -> None:
         """See to it that the numbers lie in this file, and are as many as it says, before memory is asked for."""
@@ -127,8 +136,8 @@ class _Reader:
                 f"{dataset.name!r} claims {size:,} bytes and has {stored:,} in the file: it is damaged"
             )
 
-    def _assembled(self, dataset: h5py.Dataset) -> NDArray:
-        found = np.empty(dataset.shape, dataset.dtype)
+    def _assembled(self, dataset: h5py.Dataset, to: np.dtype) -> NDArray:
+        found = np.empty(dataset.shape, to)
         for place, data in self._chunks(dataset):
             numbers = np.frombuffer(data, dataset.dtype).reshape(dataset.chunks)
             part = found[tuple(slice(start, start + size) for start, size in zip(place, dataset.chunks, strict=True))]
@@ -200,7 +209,7 @@ def _empty(kind: str, size: Any) -> Any:
 
 def _chars(codes: NDArray) -> Any:
     """Text; several rows are several texts, which MATLAB pads."""
-    lines = ["".join(map(chr, row)) for row in codes.reshape(len(codes), -1).tolist()]
+    lines = [whole_letters("".join(map(chr, row))) for row in codes.reshape(len(codes), -1).tolist()]
     return lines[0] if len(lines) == 1 else [line.rstrip() for line in lines]
 
 

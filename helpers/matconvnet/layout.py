@@ -18,6 +18,7 @@ from ..errors import MatConvNetError
 from ..layers import whole_number
 from .unread import is_shape_only
 
+FEW = 64  # bytes of an option, of which a file may have very many
 PIECE = 1 << 20  # bytes at a time, enough for all threads
 
 
@@ -41,6 +42,10 @@ def read_planes(
     rows, columns = shape[:2]
     count = math.prod(shape[2:])
     native = to or dtype.newbyteorder("=")
+    if count * rows * columns * dtype.itemsize <= FEW:
+        few = bytearray(count * rows * columns * dtype.itemsize)
+        read_into(memoryview(few))
+        return np.frombuffer(few, dtype).astype(native, copy=False).reshape(shape, order="F")
     # torch's memory, for numpy asks for huge pages, which are slow to get
     memory = torch.empty(math.prod(shape) * native.itemsize, dtype=torch.uint8)
     planes = memory.numpy().view(native).reshape(count, rows, columns)

@@ -69,6 +69,11 @@ def _fit(layer: Layer, name: str, module: nn.Module) -> dict[str, Tensor]:
     if isinstance(module, _BatchNorm) and "running_var" in params:
         # sigma^2 = variance + epsilon must stay what it was, whatever epsilon the model adds
         params["running_var"] = params["running_var"] + layer.options["epsilon"] - module.eps
+        if not params["running_var"].is_meta and (params["running_var"] < -module.eps / 2).any():
+            raise MatConvNetError(
+                f"layer {layer.name!r} has variances far below {module.eps:g}, the eps of {name!r}, which would "
+                "swallow them: make that module with a smaller eps"
+            )
     expected = {key: t.shape for key, t in module.state_dict().items() if key != "num_batches_tracked"}
     if expected != {key: t.shape for key, t in params.items()}:
         raise MatConvNetError(

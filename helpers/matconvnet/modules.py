@@ -89,6 +89,13 @@ class Scale(nn.Module):
     def forward(self, x: Tensor, *others: Tensor) -> Tensor:
         """(N, C, H, W), and factors and summands that spread to it -> the same shape."""
         given = [*others, *(own for own in (self.weight, self.bias) if own is not None)]
+        for factor in given:
+            try:
+                torch.broadcast_shapes(x.shape, factor.shape)
+            except RuntimeError as error:
+                raise MatConvNetError(
+                    f"factors or summands {tuple(factor.shape)} do not spread to {tuple(x.shape)}"
+                ) from error
         x = x * given[0]
         return x + given[1] if len(given) > 1 else x
 

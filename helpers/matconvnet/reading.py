@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import MatConvNetError
 from ..file_kinds import HDF5, MATLAB_5, MATLAB_73, UNKNOWN, kind_of
-from .bounds import Bounds
+from .bounds import BeyondBoundsError, Bounds
 from .dagnn import read_dagnn
 from .fields import MOST, is_empty, read_layer, unique_names
 from .foreign import refuse_other_toolboxes, what_else
@@ -101,6 +101,8 @@ def _read(path: Path, only_shapes: bool, show: Callable[[float], object] | None)
     try:
         bounds = Bounds(path, only_shapes, show)
         contents = read_v5(path, bounds) if kind.name == MATLAB_5 else read_hdf5(path, bounds)
+    except BeyondBoundsError as error:
+        raise MatConvNetError(f"{path.name}: {error}") from error
     except Exception as error:  # h5py raises a dozen different types on damaged files
         reason = str(error) if isinstance(error, MatConvNetError) else f"{type(error).__name__}: {error}"
         raise MatConvNetError(

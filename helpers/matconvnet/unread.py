@@ -23,6 +23,11 @@ def briefly(value: object) -> str:
     return f"{value!r:.60}"
 
 
+def whole_letters(text: str) -> str:
+    """MATLAB's text, in units of UTF-16: two that belong together become one letter, half a letter becomes a mark."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def shape_only(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     """An array of that shape that takes no memory: one zero, repeated."""
     return np.broadcast_to(np.zeros((), dtype), shape)

@@ -18,7 +18,7 @@ from ..errors import MatConvNetError
 from .bounds import SMALL, VALUE, Bounds, Trail, cost
 from .layout import read_planes
 from .sources import Inflated, Source, Stored
-from .unread import Unread, shape_only
+from .unread import Unread, shape_only, whole_letters
 
 DEEPEST = 50  # structs and cells in one another
 HEADER = 128
@@ -186,7 +186,8 @@ class _Reader:
         rows, columns = shape[0], math.prod(shape[1:])
         if len(text) != rows * columns:
             raise MatConvNetError(f"text {shape} has {len(text)} letters")
-        return [text[row::rows].rstrip() for row in range(rows)] if rows > 1 else text
+        lines = [whole_letters(text[row::rows]) for row in range(rows)]
+        return [line.rstrip() for line in lines] if rows > 1 else "".join(lines)
 
     def _name(self, end: int) -> str:
         return _text(self._data(end)[1])

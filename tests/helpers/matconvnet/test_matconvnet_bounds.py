@@ -206,3 +206,11 @@ def test_both_inflate_the_same(tmp_path, monkeypatch, by) -> None:
     (tmp_path / "net.mat").write_bytes(broken)
     with pytest.raises(MatConvNetError, match=r"net\.mat"):
         load_matconvnet(tmp_path / "net.mat")
+
+
+def test_what_goes_beyond_the_bounds_is_not_called_damaged(tmp_path) -> None:
+    path = save(tmp_path / "net.mat", True, layers=cell(*[np.zeros((0, 0))] * 100_000))
+    with pytest.raises(MatConvNetError) as caught:
+        load_matconvnet(path)
+    assert "'-v6'" in str(caught.value)
+    assert "download" not in str(caught.value)

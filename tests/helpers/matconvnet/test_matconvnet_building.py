@@ -240,3 +240,28 @@ def test_layers_that_do_not_follow_on_are_refused(tmp_path) -> None:
         network(tmp_path, conv_layer(), norm).to_module()
     with pytest.raises(MatConvNetError, match="'p': cannot build pooling method 'sum'"):
         network(tmp_path, struct(name="p", type="pool", method="sum", pool=2)).to_module()
+
+
+@pytest.mark.parametrize(("sigma", "epsilon"), [(1e-4, 1e-3), (1e-4, 1.0), (0.03, 1e-4)])
+def test_a_sigma_far_below_epsilon_keeps_its_digits(tmp_path, sigma, epsilon) -> None:
+    mean, sigmas = RNG.normal(size=4), np.array([sigma, 0.7, 2 * sigma, 0.2])
+    weights = cell(np.ones((4, 1)), np.zeros((4, 1)), np.stack([mean, sigmas], axis=1))
+    net = network(tmp_path, struct(name="b", type="bnorm", weights=weights, epsilon=epsilon))
+    np.testing.assert_allclose(run(net, IMAGE), (IMAGE - mean) / sigmas, rtol=2e-5, atol=2e-5 / sigma)
+
+
+def test_a_variance_of_nothing_beside_epsilon_stays_one(tmp_path) -> None:
+    """A dead channel: sigma is the root of epsilon, or a little less by rounding."""
+    sigmas = np.sqrt(np.full(4, 1e-3)).astype(np.float32) * np.float32([1, 1 - 1e-6, 30, 1])
+    weights = cell(np.ones((4, 1)), np.zeros((4, 1)), np.stack([np.zeros(4), sigmas], axis=1))
+    net = network(tmp_path, struct(name="b", type="bnorm", weights=weights, epsilon=1e-3))
+    assert net["b"].options["epsilon"] == pytest.approx(1e-3)
+    np.testing.assert_allclose(run(net, IMAGE), IMAGE / sigmas, rtol=1e-5)
+
+
+def test_a_conv_without_kernel_adds_its_bias_at_every_step(tmp_path) -> None:
+    bias = RNG.normal(size=4)
+    weights = cell(np.zeros((0, 0)), bias[:, None])
+    net = network(tmp_path, struct(name="c", type="conv", weights=weights, stride=np.array([2, 3])))
+    assert list(net.state_dict()) == ["c.bias"]
+    np.testing.assert_allclose(run(net, IMAGE), IMAGE[::2, ::3] + bias, rtol=1e-5)

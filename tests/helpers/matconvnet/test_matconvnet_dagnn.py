@@ -268,7 +268,9 @@ def test_what_is_no_graph_is_named(tmp_path, layers, message) -> None:
         (dag_layer("r", "dagnn.ReLU", ("y", "x"), "z"), "'r' .relu. takes 2 variables, not one"),
         (dag_layer("r", "dagnn.ReLU", "y", ("z", "u")), "'r' .relu. gives 2 variables, not one"),
         (dag_layer("n", "dagnn.Conv", "y", "z", ("f", "b")), "layer 'n': 6 channels arrive"),
-        (dag_layer("n", "dagnn.Sum", ("y", "w"), "z"), r"'n' adds y, w, which have \[5, 6\] channels"),
+        (dag_layer("n", "dagnn.Sum", ("y", "w"), "z"), "'n' .sum. joins 6, 5 channels, which do not spread"),
+        (dag_layer("n", "dagnn.Scale", ("y", "w"), "z"), "'n' .scale. joins 6, 5 channels, which do not spread"),
+        (dag_layer("n", "dagnn.Sum", (), "z"), "'n' .sum. takes no variables, not at least one"),
         (dag_layer("n", "dagnn.Crop", "y", "z"), "'n' .crop. takes 1 variables, not two"),
         (dag_layer("n", "dagnn.Scale", "y", "z"), "'n' .scale. has 1 inputs and 0 parameters"),
         (dag_layer("n", "dagnn.SubP", "y", "z", scale=2.5), "scale 2.5"),
@@ -280,6 +282,46 @@ def test_what_cannot_be_built_is_named(tmp_path, layer, message) -> None:
     net = network(tmp_path, [CONV, five, layer], BRANCHES)
     with pytest.raises(MatConvNetError, match=message):
         net.to_module()
+
+
+def test_a_map_of_one_channel_spreads_to_many(tmp_path) -> None:
+    """As in MATLAB, and the conv behind it is built for the many."""
+    one, many, last = RNG.normal(size=(1, 1, 4, 1)), RNG.normal(size=(1, 1, 4, 3)), RNG.normal(size=(1, 1, 3, 2))
+    factors = RNG.normal(size=(1, 1, 3))
+    layers = [
+        dag_layer("a", "dagnn.Conv", "x", "a", ("one",)),
+        dag_layer("b", "dagnn.Conv", "x", "b", ("many",)),
+        dag_layer("s", "dagnn.Sum", ("a", "b"), "s"),
+        dag_layer("m", "dagnn.Scale", ("a", "s"), "m"),
+        dag_layer("f", "dagnn.Scale", "a", "f", ("factors",), hasBias=0.0),
+        dag_layer("j", "dagnn.Sum", ("m", "f"), "j"),
+        dag_layer("c", "dagnn.Conv", "j", "y", ("last",)),
+    ]
+    params = {"one": one, "many": many, "factors": factors, "last": last}
+    a, b = (conv(IMAGE, kernel, np.zeros(3)) for kernel in (one, many))
+    expected = conv(a * (a + b) + a * factors, last, np.zeros(2))
+    assert_same(run(network(tmp_path, layers, params), x=IMAGE), expected)
+
+
+def test_factors_that_do_not_spread_are_named(tmp_path) -> None:
+    layer = dag_layer("f", "dagnn.Scale", "x", "y", ("factors",), hasBias=0.0)
+    module = network(tmp_path, [layer], {"factors": RNG.normal(size=(4, 1))}).to_module()
+    with pytest.raises(MatConvNetError, match=r"\(1, 1, 4, 1\) do not spread to \(1, 4, 9, 11\)"):
+        module(tensor(IMAGE))
+
+
+def test_a_window_that_is_not_given_is_one_pixel(tmp_path) -> None:
+    layer = dag_layer("p", "dagnn.Pooling", "x", "y", stride=[[2.0, 3]])
+    assert_same(run(network(tmp_path, [layer]), x=IMAGE), IMAGE[::2, ::3])
+
+
+def test_a_sum_of_losses_is_told_what_comes_before(tmp_path) -> None:
+    losses = [dag_layer(f"l{i}", "dagnn.MyLoss", ("y", f"labels{i}"), f"l{i}") for i in range(2)]
+    net = network(tmp_path, [CONV, *losses, dag_layer("all", "dagnn.Sum", ("l0", "l1"), "objective")], PARAMS)
+    with pytest.raises(MatConvNetError, match=re.escape("what comes before, to_module(outputs=['y'])")):
+        net.to_module()
+    module = net.to_module(outputs=["y"])
+    assert_same(array(module(tensor(IMAGE))), conv(IMAGE, KERNEL, BIAS, (2, 1), (1, 0, 2, 1)))
 
 
 @pytest.mark.parametrize("outputs", ["y", [], ["nope"], 3])

@@ -13,6 +13,8 @@ from matlab73 import save73
 from torch.testing import assert_close
 
 from helpers.matconvnet import MatConvNetError, Network, load_matconvnet
+from helpers.matconvnet.bounds import Bounds
+from helpers.matconvnet.hdf5 import read_hdf5
 from helpers.state_dict import read_state_dict
 
 RNG = np.random.default_rng(5)
@@ -118,7 +120,7 @@ def hostile(folder_: Path) -> dict[str, Path]:
         file.create_virtual_dataset("virtual", layout)
     with make(r"'/meta/lies' claims 8,000,000,000 bytes and has 0") as file:
         file.create_dataset("meta/lies", shape=(1000, 1000, 1000), dtype=float)
-    with make(r"an array \(1000, 1000, 1000\) of float64 would take 12,000,000,000 bytes of memory") as file:
+    with make(r"an array \(1000, 1000, 1000\) of float64 would take 4,000,000,000 bytes of memory") as file:
         file.create_dataset("meta/a", shape=(1000, 1000, 1000), dtype=float, chunks=(100, 100, 100), compression="gzip")
     with make("'/meta/empty' has 0 of its 4 chunks") as file:
         file.create_dataset("meta/empty", shape=(20, 30), dtype=float, chunks=(10, 20), compression="gzip")
@@ -160,6 +162,46 @@ def test_a_file_that_ends_early_is_one_clear_error(tmp_path) -> None:
         cut.write_bytes(whole[:length])
         with pytest.raises(MatConvNetError, match=r"cut\.mat: "):
             load_matconvnet(cut)
+
+
+def test_large_doubles_become_float32_and_are_charged_as_such(tmp_path) -> None:
+    """12 bytes a number would be beyond twice the size of a file whose doubles hold float32 and shrink by half."""
+    kernel = np.random.default_rng(5).normal(size=(3, 2, 50, 900)).astype(np.float32)
+    path = tmp_path / "net.mat"
+    save73(path, layers=[{"type": "conv", "name": "c", "weights": [kernel, np.zeros((1, 900))]}, "other"])
+    with h5py.File(path, "r+") as file:
+        (name,) = [name for name, stored in file["#refs#"].items() if getattr(stored, "ndim", 0) == 4]
+        numbers, attributes = file["#refs#"][name][()].astype(np.float64), dict(file["#refs#"][name].attrs)
+        made = file["#refs#"].create_dataset("new", data=numbers, compression=1, shuffle=True, chunks=(40, 50, 2, 3))
+        made.attrs.update(attributes)
+        file[file["layers"][0, 0]]["weights"][0, 0] = made.ref
+        del file["#refs#"][name]
+    bounds = Bounds(path)
+    bounds.left = 6 * kernel.size
+    found = read_hdf5(path, bounds)["layers"][0]["weights"][0]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, kernel)
+
+
+def test_a_value_of_its_own_costs_less_than_one_that_many_refer_to(tmp_path) -> None:
+    """Small values take time each, so a file may have as many as it has room for, and not one very often."""
+    path = save73(tmp_path / "a.mat", own=[np.full((1, 1), float(i)) for i in range(200)])
+    bounds = Bounds(path)
+    bounds.left = 200 * 1200
+    assert [value.item() for value in read_hdf5(path, bounds)["own"]] == list(range(200))
+    with h5py.File(path, "r+") as file:
+        file["own"][...] = file["own"][0, 0]
+    bounds.left = 200 * 1200
+    with pytest.raises(MatConvNetError, match="so many values"):
+        read_hdf5(path, bounds)
+
+
+@pytest.mark.parametrize("text", ["a\ud800b", "\udc00", "a\ud83d\ude00b"])
+def test_half_letters_do_not_break_what_is_written(tmp_path, text) -> None:
+    net = {"type": "conv", "name": text, "weights": [np.ones((2, 2)), np.ones((1, 1))]}
+    loaded = load_matconvnet(save73(tmp_path / "net.mat", layers=[net, {"type": "softmax"}], classes={"name": [text]}))
+    loaded.classes[0].encode()
+    assert (loaded.classes[0] == "a\U0001f600b") == (len(text) == 4)
 
 
 def real(name: str) -> Network:

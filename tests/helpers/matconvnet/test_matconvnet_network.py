@@ -224,6 +224,16 @@ def test_epsilon_of_the_model_is_made_up_for() -> None:
     torch.testing.assert_close(model(images), net.to_module()(images).flatten(1))
 
 
+def test_an_epsilon_of_the_model_that_swallows_variances_is_refused() -> None:
+    net, model = chain()
+    net["bn"].params["running_var"] = torch.tensor([1e-8, 0.3, 0.2, 0.1]) - 1e-4
+    with pytest.raises(MatConvNetError, match="'bn' has variances far below 1e-05, the eps of '1'"):
+        net.state_dict_for(model)
+    model[1].eps = 0.0
+    net["bn"].options["epsilon"], net["bn"].params["running_var"][0] = 1e-4, 0
+    assert net.state_dict_for(model)["1.running_var"][0].item() == pytest.approx(1e-4)
+
+
 def test_a_model_that_does_not_fit_is_told_where() -> None:
     net, model = chain()
     with pytest.raises(MatConvNetError, match=r"3 layers with weights \(c ... fc\), the model has 2 \(0 ... 1\)"):

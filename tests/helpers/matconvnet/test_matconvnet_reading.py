@@ -199,8 +199,8 @@ def test_lrn_without_options_has_those_of_matconvnet(tmp_path) -> None:
 
 
 BROKEN_LAYERS = {
-    r"layer 1 \(c, conv\): weights of size 0 stand before others, \(0, 0\), \(1, 5\)": struct(
-        name="c", type="conv", weights=cell(np.zeros((0, 0)), BIAS)
+    r"layer 1 \(c, convt\): weights of size 0 stand before others, \(0, 0\), \(1, 5\)": struct(
+        name="c", type="convt", weights=cell(np.zeros((0, 0)), BIAS)
     ),
     r"layer 1 \(p, pool\): the field `pool`": struct(name="p", type="pool", stride=2.0),
     r"layer 1 \(c, conv\): a bias .* \(1, 4\), expected 5 values": struct(
@@ -247,7 +247,7 @@ def odd(kind: str, **fields) -> NDArray:
         (odd("conv", pad=np.array([1j])), "`pad` is"),
         (odd("conv", dilate=cell(1, 2)), "`dilate` is"),
         (odd("pool", method=np.array([1.0])), r"`method` is \[1.0\], expected the name of one"),
-        (odd("relu", leak="little"), "`leak` is 'little', expected 1 finite numbers"),
+        (odd("relu", leak="little"), "`leak` is 'little', expected one finite number"),
         (odd("relu", leak=np.array([0.1, 0.2])), "`leak` is"),
         (odd("lrn", param=np.array([5.0, 1.0])), r"`param` is \[5.0, 1.0\], expected 4 finite numbers"),
         (odd("lrn", param=np.array([5.0, 1.0, np.nan, 1.0])), "`param` is"),
