@@ -1,4 +1,4 @@
-# make lab     set up .venv if need be, open the workbook in JupyterLab
+# make lab     set up .venv if need be, open your own copies of the lessons, in my_lessons, in JupyterLab
 # make test    set up .venv if need be, run the tests and all notebooks
 # make test-all    the same with lessons on full-size networks and all of torchvision's models, as continuous integration
 # make lesson LESSON=04    all that concerns one lesson: its notebooks, exercises, interactive and tests
@@ -14,7 +14,7 @@ PYTHON = python3
 ARGS =
 LESSON =
 BIN = .venv/bin
-FIRST = $(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb)))
+FIRST = my_lessons/$(notdir $(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 # the file browser shows the whole workbook, not just its notebooks
 LAB = --ServerApp.root_dir=.
 # two workers, each with a core of its own; a file stays with one worker, in the order that conftest.py gives
@@ -25,6 +25,7 @@ NBVAL = --nbval --nbval-cell-timeout=300 --nbval-sanitize-with tests/support/nbv
 
 lab: setup
 	@# on the PATH, so that `python` is this workbook's in JupyterLab's terminals, too
+	@$(BIN)/python -m workbook.my_lessons
 	@echo "lab: opening $(FIRST); stop the server with Ctrl-C"
 	@if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
 	PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/python -m jupyterlab $$root $(LAB) $(ARGS) $(FIRST)

@@ -192,7 +192,9 @@ def test_make_lab_opens_the_first_lesson_and_make_test_says_that_there_are_none(
         command = ["make", "--no-print-directory", *target]  # `make test` may run this test
         return subprocess.run(command, cwd=handout, capture_output=True, text=True, check=False)
 
-    assert "notebooks/00_start_here.ipynb" in make("-n", "lab").stdout
+    commands = make("-n", "lab").stdout
+    assert "python -m workbook.my_lessons\n" in commands
+    assert "my_lessons/00_start_here.ipynb" in commands
     for target in ("test", "test-all", "lesson", "notebooks", "readme", "coverage"):
         done = make(target)
         assert done.returncode != 0
@@ -223,7 +225,7 @@ def test_some_lessons_only(tmp_path, capsys) -> None:
     assert re.findall(r"\(notebooks/(\w+\.ipynb)\)", readme) == names
     command = ["make", "-n", "lab"]
     said = subprocess.run(command, cwd=tmp_path / "empty", capture_output=True, text=True, check=False).stdout
-    assert f"lab: opening notebooks/{names[0]}" in said
+    assert f"lab: opening my_lessons/{names[0]}" in said
     assert dead_links(tmp_path) == []
 
 
