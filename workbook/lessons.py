@@ -100,6 +100,12 @@ def on_the_way(number: str) -> tuple[Lesson, ...]:
     return tuple(lesson for lesson in LESSONS if lesson in found)
 
 
+def depth(lesson: Lesson) -> int:
+    """How many lessons stand between it and one that needs no other, by the longest way, itself counted."""
+    here = {other.number: other for other in LESSONS}
+    return max((1 + depth(here[need]) for need in lesson.needs if need in here), default=0)
+
+
 TABLE_HEAD = "| lesson | the question it answers |\n|---|---|"
 
 

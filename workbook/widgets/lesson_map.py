@@ -7,8 +7,10 @@ from html import escape
 
 import ipywidgets
 
-from .. import progress
-from ..lessons import LESSONS, Lesson, on_the_way
+from helpers.errors import WeightsError
+
+from .. import my_lessons, progress
+from ..lessons import LESSONS, Lesson, depth, on_the_way
 from .interactive import Interactive, bar, table
 
 __all__ = ["LessonMap"]
@@ -18,15 +20,17 @@ DONE, OPEN = "\u2713", "\u25cb"  # a tick and a ring
 
 
 class LessonMap(Interactive):
-    """What each lesson answers, how long it takes, what it builds on, and what is passed."""
+    """What each lesson answers, how long it takes, what it builds on, and what is passed; a lesson as it was."""
 
     name = "map of the lessons"
 
     def __init__(self) -> None:
         goals = [("all lessons", "")] + [(f"{lesson.number} {lesson.title}", lesson.number) for lesson in LESSONS]
         super().__init__(goal=ipywidgets.Dropdown(description="I want to reach", options=goals, **WIDE))
-        self._look, self._forget = self.add_button("Look again"), self.add_button(FORGET)
+        self._look, self._again = self.add_button("Look again"), self.add_button("Start this lesson again")
+        self._forget = self.add_button(FORGET)
         self._look.on_click(self.update)
+        self._again.on_click(self._start_again)
         self._forget.on_click(self._ask_or_reset)
 
     def draw(self, goal: str) -> str:
@@ -37,6 +41,20 @@ class LessonMap(Interactive):
         """Draw anew, and no longer be about to forget."""
         self._forget.description = FORGET
         super().update()
+
+    def _start_again(self, _button: ipywidgets.Button) -> None:
+        """Give the chosen lesson back as it was; it takes one click, for nothing is lost."""
+        chosen = [lesson.notebook for lesson in LESSONS if lesson.number == self.controls["goal"].value]
+        try:
+            kept = my_lessons.start_again(chosen[0], my_lessons.folder()) if chosen else None
+        except (OSError, WeightsError) as error:
+            self.show_error(error)
+            return
+        said = f"{chosen[0]} is as it was." if chosen else "Choose the lesson first."
+        if kept is not None:
+            said += f" Yours is kept as {kept.name}. If the lesson is open, close its tab first, without saving."
+        self.view.value = self._framed(f"<p>{escape(said)}</p>" + self.draw(self.controls["goal"].value))
+        self.said.value = self._summary()
 
     def _ask_or_reset(self, button: ipywidgets.Button) -> None:
         if button.description == FORGET:
@@ -80,7 +98,14 @@ def _row(lesson: Lesson, passed: AbstractSet[str]) -> tuple[str, ...]:
     title = f"{lesson.number} {escape(lesson.title)}"
     # in a tab of its own: JupyterLab would leave this page, and what is not saved
     link = f'<a href="{lesson.notebook}" target="_blank" rel="noopener" style="{LINK}">{title}</a>'
+    branch = f'<div style="padding-left: {1.2 * depth(lesson):.1f}em">{link}</div>'
     numbers = lesson.exercises
     marks = " ".join(f"{DONE if number in passed else OPEN}&nbsp;{number}" for number in numbers)
     filled = bar(sum(number in passed for number in numbers) / max(len(numbers), 1))
-    return link, escape(lesson.question.replace("`", "")), str(lesson.minutes), ", ".join(lesson.needs), marks + filled
+    return (
+        branch,
+        escape(lesson.question.replace("`", "")),
+        str(lesson.minutes),
+        ", ".join(lesson.needs),
+        marks + filled,
+    )
