@@ -26,6 +26,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import axe_playwright_python
 import nbformat
 import numpy as np
 from matplotlib.image import imread
@@ -292,12 +293,23 @@ class Lesson:
         return Interactive(self.notebook.locator(f'.widget-vbox:has(> .widget-html [aria-label="{name}"])'))
 
     def expect_readable(self, interactive: Interactive) -> None:
-        """All text of an interactive stands out in JupyterLab's light and dark themes, as WCAG 2.2 asks (level AA)."""
+        """An interactive is for everybody, in JupyterLab's light and dark themes.
+
+        All text stands out as WCAG 2.2 asks (level AA), axe finds nothing, and in a window of 800 pixels, or of 1,280
+        at a zoom of 200 %, nothing is cut off.
+        """
+        size = self.page.viewport_size
+        assert size is not None
+        for width in (640, 800):
+            self.page.set_viewport_size({"width": width, "height": 700})
+            assert interactive.cut_off() == [], width
+        self.page.set_viewport_size(size)
         for theme in ("JupyterLab Dark", "JupyterLab Light"):
             self.set_theme(theme)
             contrasts = interactive.contrasts()
             assert len(contrasts) > 10
             assert min(contrasts.values()) >= 4.5, (theme, contrasts)
+            assert self.violations(".widget-vbox") == [], theme
 
     def expect_still(self, name: str, text: str) -> None:
         """What was stored of an interactive is there without a kernel, with this text, and no error in its place."""
@@ -305,6 +317,13 @@ class Lesson:
         still = outputs.filter(has_text=f"Run this cell to use the controls of this {name}")
         expect(still).to_contain_text(text)
         expect(outputs.filter(has_text="Error displaying widget")).to_have_count(0)
+
+    def violations(self, parts: str) -> list[str]:
+        """What axe (https://github.com/dequelabs/axe-core, 4.12) finds in those parts of the notebook, and where."""
+        self.page.evaluate(ALL_CELLS)
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        return self.page.evaluate(VIOLATIONS, f'[id="{self.tab}"] :is({parts})')
 
     def close(self) -> None:
         """Shut its kernel down and close its tab; the one before it is in front again."""
@@ -320,6 +339,17 @@ CLOSE = """async id => {
     const panel = [...jupyterapp.shell.widgets('main')].find(widget => widget.id === id)
     await panel.sessionContext.shutdown()
     panel.dispose()
+}"""
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+# JupyterLab lays out only what is near the screen
+ALL_CELLS = """async () => {
+    const content = jupyterapp.shell.currentWidget.content
+    content.notebookConfig = {...content.notebookConfig, windowingMode: 'none'}
+    await new Promise(resolve => setTimeout(resolve, 1000))
+}"""
+VIOLATIONS = """async parts => {
+    const {violations} = await axe.run({include: [...document.querySelectorAll(parts)]}, {resultTypes: ['violations']})
+    return violations.flatMap(({id, nodes}) => nodes.map(node => `${id}: ${node.html.slice(0, 200)}`))
 }"""
 CODE = """() =>
     [...jupyterapp.shell.currentWidget.content.model.cells].flatMap((cell, number) =>
@@ -375,7 +405,7 @@ class Interactive:
     """
 
     def __init__(self, root: Locator) -> None:
-        self.root, self.view, self.page = root, root.locator('[role="status"]'), root.page
+        self.root, self.view, self.page = root, root.locator('.widget-html [role="group"]'), root.page
         expect(self.view).to_be_attached(timeout=30_000)
         self.root.scroll_into_view_if_needed()  # JupyterLab does not lay out what is far from the screen
 
@@ -416,6 +446,10 @@ class Interactive:
             "the pictures are still the same"
         )
 
+    def cut_off(self) -> list[str]:
+        """What reaches beyond the output that it stands in, and does not scroll by itself."""
+        return self.root.evaluate(CUT_OFF)
+
     def contrasts(self) -> dict[str, float]:
         """Each piece of text -> how much it stands out from its background, as WCAG 2.2 defines contrast."""
         return dict(self.root.evaluate(CONTRASTS))
@@ -440,6 +474,19 @@ PIXELS = """async view => Promise.all([...view.querySelectorAll('img')].map(asyn
     canvas.getContext('2d').drawImage(image, 0, 0)
     return canvas.toDataURL()
 }))"""
+CUT_OFF = """async root => {
+    await new Promise(resolve => setTimeout(resolve, 500))
+    const right = root.closest('.jp-OutputArea-output').getBoundingClientRect().right + 1
+    const scrolls = element => {
+        for (let e = element.parentElement; e !== root.parentElement; e = e.parentElement)
+            if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX)) return true
+        return false
+    }
+    return [...root.querySelectorAll('*')]
+        .filter(element => element.getClientRects().length && element.getBoundingClientRect().right > right)
+        .filter(element => !scrolls(element))
+        .map(element => element.outerHTML.slice(0, 200))
+}"""
 CONTRASTS = """root => {
     const parse = color => (color.match(/[\\d.]+/g) ?? []).map(Number)
     const opaque = color => { const [, , , alpha = 1] = parse(color); return alpha > 0 }

@@ -33,7 +33,7 @@ def share(row: Locator) -> float:
 
 
 def test_all_controls_have_names(lesson_map) -> None:
-    assert lesson_map.labels() == ["I want to reach", "Look again", "Forget what I passed"]
+    assert lesson_map.labels() == ["I want to reach", "Look again", "Start this lesson again", "Forget what I passed"]
 
 
 def test_it_lists_all_lessons(lesson_map) -> None:
@@ -86,7 +86,7 @@ def test_it_works_by_keyboard(lesson, lab, lesson_map) -> None:
     lesson_map.control("I want to reach").focus()
     lesson.press("End")
     expect(lesson_map.view).to_contain_text(f"1 of {needed}")
-    lesson.press("Tab", "Tab", "Enter")
+    lesson.press("Tab", "Tab", "Tab", "Enter")
     expect(lesson_map.control("Really forget? Click once more")).to_be_focused()
     lesson.press("Space")
     expect(lesson_map.view).to_contain_text(f"0 of {needed}")

@@ -21,7 +21,7 @@ from matplotlib.image import imread
 from helpers.fcn import bilinear_kernel
 from helpers.heads import MultiHead, truncate
 from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
-from workbook import data, lessons, networks, plots, progress, widgets
+from workbook import data, lessons, my_lessons, networks, plots, progress, widgets
 from workbook.example_training import PARTS
 from workbook.places import WORKBOOK
 from workbook.widgets.interactive import INTERACTIVES, Interactive, beside, picture, table
@@ -312,13 +312,13 @@ def test_the_map_shows_the_way_to_a_lesson_and_what_is_left_of_it() -> None:
 
 
 def test_bars_are_as_long_as_the_share_that_is_passed() -> None:
-    assert re.findall(r"width: (\d+%)", map_html("", {"1.2", "1.4", "1.1"}))[:2] == ["0%", "75%"]
+    assert re.findall(r"width: (\d+%); height", map_html("", {"1.2", "1.4", "1.1"}))[:2] == ["0%", "75%"]
 
 
 def test_the_map_looks_again_and_asks_before_it_forgets(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("WORKBOOK_PROGRESS", str(tmp_path))
     lesson_map = widgets.LessonMap()
-    look, forget = lesson_map.bar.children[1:]
+    look, _again, forget = lesson_map.bar.children[1:]
     progress.record("0.1")
     assert f"0 of {EXERCISES}" in lesson_map.view.value
     look.click()
@@ -333,6 +333,44 @@ def test_the_map_looks_again_and_asks_before_it_forgets(tmp_path, monkeypatch) -
     assert f"0 of {EXERCISES}" in lesson_map.view.value
 
 
+def test_the_map_is_a_tree_of_what_builds_on_what() -> None:
+    indents = re.findall(r"padding-left: ([\d.]+)em.*?>(\d\d) ", map_html("", set()))
+    depths = {number: float(indent) / 1.2 for indent, number in indents}
+    assert depths == {lesson.number: pytest.approx(lessons.depth(lesson)) for lesson in lessons.LESSONS}
+    for lesson in lessons.LESSONS:
+        assert all(depths[need] < depths[lesson.number] for need in lesson.needs)
+    assert (depths["00"], depths["02"], depths["03"]) == pytest.approx((0, 1, 2))
+
+
+def test_the_map_gives_a_lesson_back_and_keeps_the_learners(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(my_lessons, "folder", lambda: tmp_path)
+    lesson_map = widgets.LessonMap()
+    again = lesson_map.bar.children[2]
+    again.click()
+    assert "Choose the lesson first." in lesson_map.said.value
+    lesson_map.controls["goal"].value = "02"
+    again.click()
+    name = lessons.LESSONS[2].notebook
+    assert f"{name} is as it was." in lesson_map.said.value
+    as_it_was = (tmp_path / name).read_text()
+    (tmp_path / name).write_text("mine")
+    again.click()
+    assert (tmp_path / name).read_text() == as_it_was
+    kept = tmp_path / name.replace(".ipynb", "_before.ipynb")
+    assert kept.read_text() == "mine"
+    assert kept.name in text(lesson_map.view.value)
+    monkeypatch.setattr(my_lessons, "folder", lambda: kept)  # no folder
+    again.click()
+    assert "FileExistsError" in lesson_map.view.value
+
+
+def test_what_is_read_out_after_a_change_is_one_sentence() -> None:
+    lesson_map = widgets.LessonMap()
+    assert lesson_map.said.value == ""  # nothing has changed yet
+    lesson_map.controls["goal"].value = "02"
+    assert re.fullmatch(r"0 of \d+ exercises passed; .* of lessons left\.", lesson_map.said.value)
+
+
 def test_what_cannot_be_forgotten_is_said(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("WORKBOOK_PROGRESS", str(tmp_path))
     progress.record("0.1")
@@ -342,8 +380,8 @@ def test_what_cannot_be_forgotten_is_said(tmp_path, monkeypatch) -> None:
         raise PermissionError("read-only")
 
     monkeypatch.setattr(progress, "reset", refuse)
-    lesson_map.bar.children[2].click()
-    lesson_map.bar.children[2].click()
+    for _ in range(2):
+        lesson_map.bar.children[3].click()
     assert text(lesson_map.view.value) == "PermissionError: read-only"
 
 

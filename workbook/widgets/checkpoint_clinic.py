@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from helpers.state_dict import explain
 
-from .interactive import Interactive, table
+from .interactive import Interactive, plain_table
 
 __all__ = ["CheckpointClinic", "make_patients"]
 
@@ -85,7 +85,7 @@ def marked(lines: Sequence[str], others: Sequence[str]) -> list[str]:
 
 def scrolling(in_checkpoint: Sequence[str], in_model: Sequence[str]) -> str:
     """Lines of the checkpoint and of the model, HTML already, in one box that scrolls, by keyboard, too."""
-    lists = table(("the checkpoint has", "the model has"), [("<br>".join(in_checkpoint), "<br>".join(in_model))])
+    lists = plain_table(("the checkpoint has", "the model has"), [("<br>".join(in_checkpoint), "<br>".join(in_model))])
     return f'<div tabindex="0" role="region" aria-label="{KEYS}" style="{BOX}">{FOR_BROWSERS}{lists}</div>'
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import threading
 from collections.abc import Sequence
 from html import escape
@@ -26,6 +27,9 @@ from numpy.typing import NDArray
 # and radio buttons do not know that they belong together. A dropdown's arrow is black in the dark theme, too.
 FOR_BROWSERS = """<style onload="
     const root = this.closest('.widget-vbox')
+    // a place of its own that stays, so that a change of it is read out: the view is long, and replaced as a whole
+    root.querySelector('.said').setAttribute('role', 'status')
+    root.querySelector('.said').style = 'position: absolute; width: 1px; height: 1px; overflow: hidden; margin: 0'
     const notebook = root.closest('.jp-Notebook') ?? root
     const labelOf = control =>
         control.closest('.widget-slider, .widget-radio').querySelector('.widget-label').textContent
@@ -82,9 +86,10 @@ class Interactive(ipywidgets.VBox):
         self.controls = controls
         # JupyterLab may hand each control's changes to a thread of its own ("comms over subshells")
         self._one_at_a_time = threading.RLock()
-        self.view = ipywidgets.HTML()
+        self.view, self.said = ipywidgets.HTML(), ipywidgets.HTML()
+        self.said.add_class("said")
         self.bar = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap", "align_items": "center"})
-        super().__init__([self.bar, self.view, ipywidgets.HTML(FOR_BROWSERS, layout={"display": "none"})])
+        super().__init__([self.bar, self.view, self.said, ipywidgets.HTML(FOR_BROWSERS, layout={"display": "none"})])
         for control in controls.values():
             control.observe(self.update, names="value")
         self.view.value = self._drawn()
@@ -98,6 +103,7 @@ class Interactive(ipywidgets.VBox):
         with self._one_at_a_time:
             try:
                 self.view.value = self._drawn()
+                self.said.value = self._summary()
             except Exception as error:
                 self.show_error(error)
 
@@ -105,6 +111,7 @@ class Interactive(ipywidgets.VBox):
         """Put an error in the place of the view."""
         message = f"{type(error).__name__}: {error}"
         self.view.value = self._framed(f'<pre style="white-space: pre-wrap">{escape(message)}</pre>')
+        self.said.value = escape(message)
 
     def add_button(self, description: str) -> ipywidgets.Button:
         """A button at the end of the row of controls, as wide as its text."""
@@ -112,17 +119,30 @@ class Interactive(ipywidgets.VBox):
         self.bar.children = (*self.bar.children, button)
         return button
 
+    def _summary(self) -> str:
+        """What is read out after a change: the first paragraph of what is drawn, or else the controls."""
+        paragraph = re.search("<p>(.*?)</p>", self.view.value, flags=re.DOTALL)
+        if paragraph:
+            return re.sub("<[^>]+>", " ", paragraph[1])
+        chosen = [f"{control.description}: {_shown(control)}" for control in self.controls.values()]
+        return escape(", ".join(chosen))
+
     def _drawn(self) -> str:
         return self._framed(self.draw(**{key: control.value for key, control in self.controls.items()}))
 
     def _framed(self, html: str) -> str:
-        return f'<div role="status" aria-label="{escape(self.name)}" style="{FONT}">{html}</div>'
+        return f'<div role="group" aria-label="{escape(self.name)}" style="{FONT}">{html}</div>'
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Also what is drawn: committed notebooks keep that alone, and other programs show it that know no widgets."""
         still = f"<p>(Run this cell to use the controls of this {escape(self.name)}.)</p>"
         drawn = {"text/plain": f"<{self.name}>", "text/html": self.view.value + still}
         return super()._repr_mimebundle_(**kwargs) | drawn
+
+
+def _shown(control: ipywidgets.ValueWidget) -> str:
+    """The value of a control as it stands on the screen."""
+    return str(getattr(control, "label", None) or control.value)
 
 
 def picture(pixels: NDArray[np.uint8], alt: str, zoom: int = 1) -> str:
@@ -142,21 +162,25 @@ def picture(pixels: NDArray[np.uint8], alt: str, zoom: int = 1) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are HTML already, aligned left as Jupyter's own are not."""
+    """A table of cells that are HTML already, aligned left as Jupyter's own are not; it scrolls if it is too wide."""
+    return f'<div style="overflow-x: auto">{plain_table(head, rows)}</div>'
+
+
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a place that scrolls by itself."""
     left = 'style="text-align: left; vertical-align: top; padding: 0.15em 1em 0.15em 0; white-space: normal"'
     top = "".join(f'<th scope="col" {left}>{cell}</th>' for cell in head)
     body = ""
     for row in rows:
         cells = "".join(f"<td {left}>{cell}</td>" for cell in row)
         body += f"<tr>{cells}</tr>"
-    return (
-        f'<table style="border-spacing: 0; margin: 0.5em 0"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    )
+    inner = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<table style="border-spacing: 0; margin: 0.5em 0">{inner}</table>'
 
 
 def beside(*parts: str) -> str:
     """Parts side by side, below one another where there is no room."""
-    inner = "".join(f"<div>{part}</div>" for part in parts)
+    inner = "".join(f'<div style="max-width: 100%; overflow-x: auto">{part}</div>' for part in parts)
     return f'<div style="display: flex; flex-wrap: wrap; gap: 1.5em; align-items: center">{inner}</div>'
 
 
