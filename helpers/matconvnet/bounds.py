@@ -68,7 +68,7 @@ class Bounds:
         """
         self.to_inflate -= count
         if self.to_inflate < 0:
-            raise BeyondBoundsError(
+            raise MatConvNetError(
                 f"a deflated element claims {count:,} bytes, and the file has {self.size:,} in all: it is damaged, or "
                 "made to starve who reads it"
             )
