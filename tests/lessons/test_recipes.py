@@ -5,18 +5,30 @@ That each does what the helper does that has the same job, test_recipes_against_
 
 from __future__ import annotations
 
+import argparse
 import ast
 import itertools
+import pickle
 import re
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import nbformat
+import numpy as np
 import pytest
+import scipy.io
 import torch
+import torch.nn.functional as F
 from alone import Done, run_alone
 from lesson import NOTEBOOKS, recipe_of
+from matlab73 import save73
 from recipes import CELLS, NAMES, NOTEBOOK, SOURCES, functions
+from safetensors.torch import save_file
+from torch import nn
 
 ALLOWED = {"torch", "torchvision", "numpy", "scipy", "safetensors", *sys.stdlib_module_names}
 TEXTS = [cell.source for cell in CELLS if cell.cell_type == "markdown"]
@@ -27,10 +39,10 @@ each_recipe = pytest.mark.parametrize("name", NAMES)
 # what the notebook looks like
 
 
-def test_there_are_recipes_and_each_defines_one_function_of_its_own_name() -> None:
+def test_there_are_recipes_and_each_defines_a_function_of_its_own_name() -> None:
     assert len(NAMES) >= 22
     assert len(set(NAMES)) == len(NAMES)
-    assert all(len(functions(source)) == 1 for source in SOURCES)
+    assert all(1 <= len(functions(source)) <= 2 for source in SOURCES)  # one may need another, or undo it
 
 
 def test_the_index_has_every_question_once_in_order_and_nothing_else() -> None:
@@ -49,10 +61,10 @@ def test_every_cell_has_a_question_an_answer_in_words_and_a_lesson_above_it() ->
     for above, below in itertools.pairwise(CELLS):
         if below.cell_type == "code":
             heading, words, lesson = re.fullmatch(
-                r"### (.+)\n\n(.+) See \[lesson .*?\]\((.*?)\)\.", above.source
+                r"### (.+)\n\n(?:\*Messages?:\* .+\n\n)?(.+) See \[lesson .*?\]\((.*?)\)\.", above.source
             ).groups()
             assert not set(heading) & set("()[]#*\"'<>"), "an anchor of such a heading may not work"
-            assert 2 <= len(re.findall(r"[.?!](?= |$)", words)) <= 4, heading
+            assert 2 <= len(re.findall(r"[.?!](?= |$)", words)) <= 5, heading
             assert (NOTEBOOKS / lesson).exists()
             assert re.match(rf".*\[lesson {lesson[:2]}\]", above.source, flags=re.S)
 
@@ -66,14 +78,16 @@ def test_every_cell_was_run_and_said_nothing() -> None:
 @each_recipe
 def test_a_recipe_is_short_typed_and_ends_in_an_assertion(name) -> None:
     source = recipe_of(NOTEBOOK, name)
-    lines, tree, (function,) = source.splitlines(), ast.parse(source), functions(source)
-    assert len(lines) <= 25
+    lines, tree = source.splitlines(), ast.parse(source)
+    assert len(lines) <= 55
     assert max(map(len, lines)) <= 120
-    arguments = [*function.args.args, function.args.vararg, *function.args.kwonlyargs]
-    assert all(argument.annotation for argument in arguments if argument)
-    assert function.returns
-    assert ast.get_docstring(function)
-    assert 2 <= sum(bool(line.strip()) for line in lines[function.end_lineno :]) <= 6
+    for function in functions(source):
+        arguments = [*function.args.args, function.args.vararg, *function.args.kwonlyargs]
+        assert all(argument.annotation for argument in arguments if argument)
+        assert function.returns
+        assert ast.get_docstring(function)
+    end = functions(source)[-1].end_lineno
+    assert 2 <= sum(bool(line.strip()) for line in lines[end:]) <= 11
     last = tree.body[-1]
     compared = isinstance(last, ast.Expr) and ast.unparse(last).startswith("torch.testing.assert_close(")
     assert compared or isinstance(last, ast.Assert)
@@ -148,7 +162,7 @@ def test_what_is_run_alone_has_nothing_but_what_it_imports(alone) -> None:
 
 MISTAKES = {  # what is wrong -> name of the recipe, what stands there, what would be wrong
     "lists are not searched": ("shapes_in", "dict | list | tuple):", "dict):"),
-    "one prefix is taken off": ("without_prefixes", "while found and", "if found and"),
+    "one prefix is taken off": ("without_prefixes", "while not found", "if not found"),
     "one nest is opened": ("unwrapped", "return unwrapped(checkpoint[found[0]], nests)", "return checkpoint[found[0]]"),
     "the model is loaded into itself": ("load_all_but", "load_state_dict(body,", "load_state_dict(in_model,"),
     "it keeps its own tensors": ("load_what_fits", "{key: state_dict[key] for", "{key: in_model[key] for"),
@@ -159,14 +173,10 @@ MISTAKES = {  # what is wrong -> name of the recipe, what stands there, what wou
         "(_, tensor) in zip(in_model, in_model",
     ),
     "read and not loaded": ("load_weights", "model.load_state_dict(torch.load(", "tuple(torch.load("),
-    "a class that nobody named": ("load_allowing", "list(allowed)", "[argparse.Namespace]"),
+    "a class that nobody named": ("load_allowing", "[*allowed,", "[argparse.Namespace,"),
     "a fresh model is returned": ("load_without_copying", "return model", "return build()"),
     "checksums are not compared": ("damage_in", "archive.testzip()", "archive.namelist() and None"),
-    "train mode": (
-        "first_difference",
-        "deepcopy(model).eval(), copy.deepcopy(other).eval()",
-        "deepcopy(model), copy.deepcopy(other)",
-    ),
+    "train mode": ("first_difference", "copy.deepcopy(model).eval()", "copy.deepcopy(model).train()"),
     "height and width exchanged": ("convs_in", "permute(3, 2, 0, 1)", "permute(3, 2, 1, 0)"),
     "flattened before the axes move": (
         "fill_linear_",
@@ -193,7 +203,7 @@ MISTAKES = {  # what is wrong -> name of the recipe, what stands there, what wou
     "frozen ones in a group": ("groups_for", " if parameter.requires_grad]", "]"),
     "features with dropout": ("cached", "copy.deepcopy(backbone).eval()", "copy.deepcopy(backbone)"),
     "written in place": ("save_safely", 'Path(f"{path}.tmp")', "Path(path)"),
-    "no random state goes back": ("training_state", "in ways.items() if saved", "in [*ways.items()][:1] if saved"),
+    "no random state goes back": ("state_of", "torch.set_rng_state(draws", "tuple(draws"),
     "parameters without buffers": ("export_weights", "model.state_dict().items()", "model.named_parameters()"),
 }
 
@@ -211,3 +221,129 @@ def test_a_recipe_notices_a_mistake(mistake) -> None:
     exec(source, {})
     with pytest.raises(AssertionError):
         exec(source.replace(right, wrong), {})
+
+
+# that it is found by what people paste
+
+
+def state(**tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {name.replace("__", "."): tensor for name, tensor in tensors.items()}
+
+
+def file_of(content: bytes, folder: Path) -> Path:
+    (folder / "a.pth").write_bytes(content)
+    return folder / "a.pth"
+
+
+def saved(folder: Path, content: object, zipped: bool = True) -> Path:
+    torch.save(content, folder / "a.pth", _use_new_zipfile_serialization=zipped)
+    return folder / "a.pth"
+
+
+def as_if_on_a_gpu(folder: Path) -> Path:
+    with patch("torch.serialization.location_tag", return_value="cuda:0"):
+        return saved(folder, {"a": torch.ones(2)})
+
+
+def load_a_half(folder: Path, zipped: bool) -> None:
+    content = saved(folder, nn.Linear(300, 200).state_dict(), zipped).read_bytes()
+    torch.load(file_of(content[: len(content) // 2], folder))
+
+
+def save_tied(folder: Path) -> None:
+    model = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
+    model["b"].weight = model["a"].weight
+    save_file(model.state_dict(), folder / "a.safetensors")
+
+
+def load_onto_meta() -> None:
+    with torch.device("meta"):
+        model = nn.Linear(3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.load_state_dict(nn.Linear(3, 2).state_dict())
+
+
+def load_other_groups() -> None:
+    large, small = (torch.optim.SGD(nn.Linear(3, 2, bias=b).parameters(), 0.1) for b in (True, False))
+    small.load_state_dict(large.state_dict())
+
+
+class Named(nn.Module):
+    def __init__(self, **modules: nn.Module) -> None:
+        super().__init__()
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+
+class ResNet(Named):
+    """As an error names it."""
+
+
+CONV, WEIGHT = Named(conv1=nn.Conv2d(3, 4, 5, bias=False)), torch.ones(4, 3, 5, 5)
+PASTED: dict[
+    str, list[Callable[[Path], Any]]
+] = {  # a question -> what makes its messages, each of which must stand below it
+    "What is in this checkpoint?": [lambda _: nn.Linear(3, 2).state_dict().eval()],
+    "My checkpoint has `module.` in front of every key": [
+        lambda _: CONV.load_state_dict({"module.conv1.weight": WEIGHT})
+    ],
+    "The weights are nested: state_dict, model, ema": [
+        lambda _: CONV.load_state_dict({"epoch": 3, "state_dict": {}, "optimizer": {}}),
+        lambda _: CONV.load_state_dict(CONV),
+    ],
+    "size mismatch for fc.weight": [
+        lambda _: Named(fc=nn.Linear(512, 10)).load_state_dict(state(fc__weight=torch.ones(1000, 512)), strict=False)
+    ],
+    "Load what fits, and tell me what did not": [lambda _: ResNet(fc=nn.Linear(3, 2)).load_state_dict({})],
+    "My keys have other names": [lambda _: CONV.load_state_dict({"backbone.conv1.weight": WEIGHT})],
+    "A CUDA checkpoint on a machine without a GPU": [lambda folder: torch.load(as_if_on_a_gpu(folder))],
+    "Weights only load failed": [lambda folder: torch.load(saved(folder, {"args": argparse.Namespace(lr=0.1)}))],
+    "Load a big checkpoint without using twice the memory": [
+        lambda _: nn.Linear(3, 2, device="meta").to("cpu"),
+        lambda _: load_onto_meta(),
+    ],
+    "Is my file damaged?": [
+        lambda folder: load_a_half(folder, zipped=True),
+        lambda folder: load_a_half(folder, zipped=False),
+        lambda folder: torch.load(file_of(pickle.dumps({"a": 1}), folder), weights_only=False),
+        lambda folder: torch.load(file_of(b"<!DOCTYPE html>", folder), weights_only=False),
+    ],
+    "Kernels of a MatConvNet file into a Conv2d": [
+        lambda folder: scipy.io.loadmat(save73(folder / "a.mat", weights=np.ones((2, 3))))
+    ],
+    "My images are grey, the weights are for RGB": [lambda _: CONV.conv1(torch.ones(2, 1, 224, 224))],
+    "My images have 4 channels or 12, the weights are for RGB": [lambda _: CONV.conv1(torch.ones(2, 4, 224, 224))],
+    "I have another number of classes": [lambda _: F.cross_entropy(torch.rand(1, 10), torch.tensor([10]))],
+    "Cut a network behind a layer": [lambda _: nn.Linear(512, 10)(torch.ones(2, 512, 1, 1))],
+    "BatchNorm moves although it is frozen": [lambda _: nn.BatchNorm1d(3)(torch.ones(1, 3))],
+    "Frozen parameters still move": [
+        lambda _: nn.Linear(3, 2).requires_grad_(False)(torch.ones(1, 3)).sum().backward()
+    ],
+    "Resume exactly": [lambda _: load_other_groups()],
+    "Save weights for other people": [
+        save_tied,
+        lambda folder: save_file({"a": torch.ones(3, 4).t()}, folder / "a.safetensors"),
+    ],
+}
+MESSAGES = {
+    heading: re.findall("`(.+?)`", line)
+    for text in TEXTS
+    for heading, line in re.findall(r"^### (.+)\n\n\*Messages?:\* (.+)$", text, flags=re.M)
+}
+
+
+def test_all_messages_are_made_here() -> None:
+    assert MESSAGES.keys() == PASTED.keys()
+
+
+@pytest.mark.parametrize("heading", PASTED)
+def test_a_message_is_what_python_says(heading, tmp_path) -> None:
+    said = []
+    for make in PASTED[heading]:
+        with pytest.raises(Exception) as caught:  # noqa: PT011  of many types
+            make(tmp_path)
+        said.append(str(caught.value))
+    for message in MESSAGES[heading]:
+        assert any(message in text for text in said), said
+    assert all(any(message in text for message in MESSAGES[heading]) for text in said)
