@@ -1,8 +1,10 @@
-"""Lesson 05 beyond its stored outputs: its recipe."""
+"""Lesson 05 beyond its stored outputs: its recipe, and what its exercises are good for."""
 
 import copy
+import re
 from collections.abc import Callable
 
+import nbformat
 import pytest
 import torch
 import torchvision
@@ -11,6 +13,7 @@ from torch import nn
 
 from helpers.heads import replace_head
 from workbook.networks import resnet18, vgg16
+from workbook.places import NOTEBOOKS
 
 NOTEBOOK = "05_replace_the_head.ipynb"
 
@@ -47,8 +50,10 @@ def test_the_recipe_takes_heads_without_bias_and_other_types(recipe) -> None:
     ("name", "rows", "message"),
     [
         ("body", {0: 0}, "'body' must be a Linear, not Conv2d"),
-        ("head", {5: 0}, "go from 0 to 4"),
-        ("head", {-1: 0}, "go from 0 to 4"),
+        ("head", {5: 0}, "new rows go from 0 to 4, not 5"),
+        ("head", {-1: 0}, "new rows go from 0 to 4, not -1"),
+        ("head", {0: 4}, "old rows go from 0 to 3, not 4"),
+        ("head", {0: -1}, "old rows go from 0 to 3, not -1"),
     ],
 )
 def test_the_recipe_refuses_other_layers_and_rows(recipe, name, rows, message) -> None:
@@ -69,3 +74,30 @@ def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
     in_groups = [id(p) for group in namespace["optimizer"].param_groups for p in group["params"]]
     assert sorted(in_groups) == sorted(id(p) for module in (model, second) for p in module.parameters())
     assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01, 0.001, 0.01]
+
+
+@pytest.mark.slow
+def test_the_answers_can_be_used_as_the_solutions_say(capsys, monkeypatch) -> None:
+    monkeypatch.chdir(NOTEBOOKS)
+    lesson = nbformat.read(NOTEBOOKS / NOTEBOOK, as_version=4).cells
+    solution = nbformat.read(NOTEBOOKS / "solutions" / NOTEBOOK, as_version=4).cells
+    namespace: dict[str, object] = {}
+    for cell in lesson:
+        needed = not {"hide-input", "recipe"} & set(cell.metadata.get("tags", [])) and "check(" not in cell.source
+        if cell.cell_type == "code" and needed:
+            exec(cell.source.replace("for cut in cuts:", "for cut in ():"), namespace)
+    for cell in solution:
+        if cell.cell_type == "code":
+            exec(cell.source, namespace)
+    capsys.readouterr()
+    uses = re.findall("```python\n(.*?)```", "\n".join(cell.source for cell in solution), flags=re.S)
+    for use in uses:
+        exec(use, namespace)
+    cats, heads, both, rates = capsys.readouterr().out.splitlines()
+    assert int(cats.strip("[]").split(", ")[2]) in range(46, 51)  # the new row is random
+    assert heads == "(0, 1)"
+    assert both == "True"
+    two_rates, one_rate = (int(rate) for rate in re.findall(r"(\d+)%", rates))
+    assert 52 <= two_rates <= 60
+    assert one_rate <= 52
+    assert two_rates > one_rate

@@ -106,8 +106,10 @@ def test_lesson_04(cache) -> None:
 def test_lesson_05(cache) -> None:
     printed = printed_with_real("05_replace_the_head.ipynb")
     assert "Linear(in_features=512, out_features=1000, bias=True)" in printed
-    assert "15 parameters of head 2 have gradients; batches counted: {2}" in printed
-    assert "0 parameters of head 2 have gradients; batches counted: {1}" in printed
+    assert "changed: ['fc.weight', 'fc.bias']\nlargest difference 0.0\n" in printed
+    assert "\n15 of 17 parameters get a gradient; batches counted: 2\n" in printed
+    assert "\n0 of 17 parameters get a gradient; batches counted: 1\n" in printed
+    assert printed.count(": pretrained ") == 6
 
 
 def test_lesson_07(cache) -> None:
