@@ -309,7 +309,8 @@ class Lesson:
             contrasts = interactive.contrasts()
             assert len(contrasts) > 10
             assert min(contrasts.values()) >= 4.5, (theme, contrasts)
-            assert self.violations(".widget-vbox") == [], theme
+            found = self.violations(".widget-vbox")
+            assert not found, (theme, found)
 
     def expect_still(self, name: str, text: str) -> None:
         """What was stored of an interactive is there without a kernel, with this text, and no error in its place."""

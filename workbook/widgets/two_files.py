@@ -76,7 +76,7 @@ class TwoFiles(Interactive):
         parted = next((block for block, far in apart.items() if _said(far) != "equal"), None)
         where = f"The two networks part at {parted}." if parted else "The two networks agree in all blocks."
         return (
-            table(("block", "its output, against the .mat's", ""), rows)
+            table(("block", "its output, against the .mat's", "as a bar"), rows)
             + f"<p>{where} Of {len(self.labels)} images, {right:.0%} get their right name.</p>"
         )
 
