@@ -43,6 +43,7 @@ class Bounds:
     def __init__(self, path: Path, only_shapes: bool = False, show: Callable[[float], object] | None = None) -> None:
         self.size = path.stat().st_size
         self.show = show
+        self.failed: Exception | None = None  # what `show` raised, which says nothing of the file
         self.left = 2 * self.size + SPARE
         self.to_inflate = 20 * self.size + SPARE
         self.only_shapes = only_shapes
@@ -76,7 +77,11 @@ class Bounds:
     def passed(self, place: int) -> None:
         """Say how far the file was read."""
         if self.show is not None:
-            self.show(min(1, place / self.size))
+            try:
+                self.show(min(1, place / self.size))
+            except Exception as error:
+                self.failed = error
+                raise
 
     def wants(self, trail: Trail, count: int) -> bool:
         """Whether numbers of that many bytes are to be read: not those of a training's momentum, or of its images."""
@@ -84,4 +89,5 @@ class Bounds:
             return count <= SHAPES_ONLY
         if count <= SMALL:
             return True
-        return not PLACES.isdisjoint(trail) and not any("momentum" in name.lower() for name in trail)
+        # the variable itself may have any name
+        return not PLACES.isdisjoint(trail) and not any("momentum" in name.lower() for name in trail[1:])

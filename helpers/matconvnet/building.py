@@ -10,6 +10,7 @@ import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import getitem
 from typing import Any
 
 import torch
@@ -49,16 +50,21 @@ def build_module(
     """See `Network.to_module`."""
     layers = needed_for(tuple(outputs), in_order(layers))
     _refuse_unknown(layers, own)
+    for layer in layers:
+        if any(tensor.is_meta for tensor in layer.params.values()):
+            raise MatConvNetError(f"the weights of layer {layer.name!r} were not read: load without only_shapes=True")
     root, graph = nn.Module(), fx.Graph()
     nodes: dict[str, fx.Node] = {}
     channels: dict[str, int | None] = {}
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
+    used = {variable for layer in layers for variable in layer.inputs}
     for variable in inputs:
-        if any(variable in layer.inputs for layer in layers):
-            name = _argument(variable)
+        if variable in used:
+            name = stem = _argument(variable)
             while name in taken:
-                name += "_"
-            taken.add(name)
+                taken[stem] += 1
+                name = f"{stem}_{taken[stem]}"
+            taken[name] = 1
             nodes[variable], channels[variable] = graph.placeholder(name), None
     for layer in layers:
         arrive = [channels[variable] for variable in layer.inputs]
@@ -71,8 +77,11 @@ def build_module(
         for suffix, module in modules.items():
             root.add_module(layer.name + suffix, module)
             arguments = (graph.call_module(layer.name + suffix, arguments),)
-        nodes[layer.outputs[0]], channels[layer.outputs[0]] = arguments[0], leave
-    _share(root, layers)
+        several = len(layer.outputs) > 1  # as only a builder makes them
+        for place, variable in enumerate(layer.outputs):
+            nodes[variable] = graph.call_function(getitem, (arguments[0], place)) if several else arguments[0]
+            channels[variable] = leave
+    _share(root, [layer for layer in layers if layer.type not in own])
     graph.output(nodes[outputs[0]] if len(outputs) == 1 else {name: nodes[name] for name in outputs})
     if len(outputs) == 1 and _is_chain(layers, inputs):
         graph.on_generate_code(lambda _: _as_written_by_hand)
@@ -141,7 +150,7 @@ def _is_chain(layers: list[Layer], inputs: Sequence[str]) -> bool:
     if list(inputs) != before:
         return False
     for layer in layers:
-        if list(layer.inputs) != before:
+        if list(layer.inputs) != before or len(layer.outputs) != 1:
             return False
         before = list(layer.outputs)
     return True
@@ -179,6 +188,8 @@ def _conv(layer: Layer, arrive: Channels) -> Built:
             f"layer {layer.name!r}: {in_channels} channels arrive, but its weight {tuple(weight.shape)} reads "
             f"{group_channels} in each group; the layer before it does not belong here"
         )
+    if bias is not None and len(bias) != out_channels:
+        raise MatConvNetError(f"layer {layer.name!r}: its bias has {len(bias)} values, for {out_channels} channels")
     before, padding = _padding(layer.options["pad"])
     kind = Conv2d if arrive[0] is None else nn.Conv2d
     conv = kind(
@@ -257,6 +268,8 @@ def _lrn(layer: Layer, arrive: Channels) -> Built:
 
 
 def _bnorm(layer: Layer, arrive: Channels) -> Built:
+    if not {"weight", "bias"} <= layer.params.keys():
+        raise MatConvNetError(f"layer {layer.name!r} (bnorm) has no weight and bias")
     features = len(layer.params["weight"])
     if arrive[0] not in (None, features):
         raise MatConvNetError(f"layer {layer.name!r}: {arrive[0]} channels arrive, but it normalises {features}")

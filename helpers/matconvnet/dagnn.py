@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import MatConvNetError
-from .fields import epsilon_beside, fits_float32, is_empty, layer_params, options_of
+from .fields import epsilon_beside, fits_float32, is_empty, is_numeric, layer_params, options_of
 from .layer import Layer
 from .unread import briefly, is_shape_only
 
@@ -84,8 +84,12 @@ def _read_layer(
     unknown = [param for param in names if param not in values]
     if unknown:
         raise MatConvNetError(f"{label}: its parameter {unknown[0]!r} is not in the file")
-    if _has_no_bias(block) and kind in ("conv", "convt", "scale"):
+    inputs = _texts(fields.get("inputs"), "inputs", label)
+    if _has_no_bias(block) and kind in ("conv", "convt"):
         names = names[:1]  # MatConvNet does not look at a second one
+    if _has_no_bias(block) and kind == "scale":  # what is multiplied by what, and nothing is added
+        inputs = inputs[:2]
+        names = names[: 2 - len(inputs)]
     arrays = [values[param] for param in names]
     while arrays and is_empty(arrays[-1]):
         arrays = arrays[:-1]
@@ -99,9 +103,9 @@ def _read_layer(
         kind,
         params,
         options,
-        inputs=_texts(fields.get("inputs"), "inputs", label),
+        inputs=inputs,
         outputs=_texts(fields.get("outputs"), "outputs", label),
-        names=_names(params, tuple(param for param in names if not is_empty(values[param]))),
+        names=_names(params, tuple(param for param in names if is_numeric(values[param]) and values[param].size)),
     )
 
 

@@ -54,9 +54,8 @@ RANGES = {
 NOT_OPTIONS = {"name", "type", "weights", "filters", "biases", "size"} | {  # nor what only matters in MATLAB
     "precious",
     "momentum",
-    "weightsMomentum",
-    "filtersMomentum",
-    "biasesMomentum",
+    "learningRate",
+    "weightDecay",
 }
 
 
@@ -72,10 +71,13 @@ def read_layer(fields: Any, number: int) -> Layer:
     kind, name = fields["type"], fields.get("name")
     name = name if isinstance(name, str) else ""
     label = f"layer {number} ({name or 'without a name'}, {kind})"
+    fields = {key: value for key, value in fields.items() if not _is_of_training(key)}
     more = _more_weights(fields)
     options = options_of(kind, {key: value for key, value in fields.items() if key not in more}, label)
     arrays = _arrays(fields)
     options |= epsilon_beside(kind, arrays, options)
+    if kind == "relu" and options.get("leak", 0) < 0:
+        del options["leak"]  # vl_simplenn hands on only one above 0
     params = layer_params(kind, arrays, options, label)
     for key, arrays in more.items():
         params |= {f"{key}_{i}": tensor(array) for i, array in enumerate(arrays, start=1)}
@@ -129,7 +131,7 @@ def epsilon_beside(kind: str, arrays: list[Any], options: dict[str, Any]) -> dic
     MatConvNet has added it to every variance, which is larger then. Where one is far smaller, as in files that were
     made by hand, "sigma^2 - epsilon" would keep no digit of sigma in float32, and there is none to take away.
     """
-    if kind != "bnorm" or len(arrays) != 3 or not _is_numeric(arrays[2]) or is_shape_only(arrays[2]):
+    if kind != "bnorm" or len(arrays) != 3 or not is_numeric(arrays[2]) or is_shape_only(arrays[2]):
         return {}
     if arrays[2].shape[1:] != (2,):
         return {}
@@ -199,17 +201,22 @@ def _arrays(fields: dict[str, Any]) -> list[Any]:
     return arrays
 
 
+def _is_of_training(key: str) -> bool:
+    """What `cnn_train` adds to a layer for its own use: momentum, and how fast each array learns and shrinks."""
+    return key.startswith(WEIGHTS) and key.endswith(("Momentum", "LearningRate", "WeightDecay"))
+
+
 def _more_weights(fields: dict[str, Any]) -> dict[str, list[NDArray]]:
     """Arrays that a layer has beside its weights, such as `weights_depth` for a second branch."""
     found = {}
     for key, value in fields.items():
-        if key.startswith(WEIGHTS) and key not in NOT_OPTIONS and "momentum" not in key.lower():
-            arrays = [array for array in (value if isinstance(value, list) else [value]) if _is_numeric(array)]
+        if key.startswith(WEIGHTS) and key not in NOT_OPTIONS:
+            arrays = [array for array in (value if isinstance(value, list) else [value]) if is_numeric(array)]
             found[key] = [array for array in arrays if array.size]
     return found
 
 
-def _is_numeric(array: Any) -> bool:
+def is_numeric(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind in "fiu"
 
 
@@ -217,7 +224,7 @@ def _checked(arrays: list[Any], label: str) -> list[NDArray]:
     for array in arrays:
         if is_empty(array):
             raise MatConvNetError(f"{label}: weights of size 0 stand before others, {_shapes(arrays)}")
-        if not _is_numeric(array):
+        if not is_numeric(array):
             raise MatConvNetError(f"{label}: its weights are {_why_no_numbers(array)}")
         if not is_shape_only(array) and not fits_float32(array):
             raise MatConvNetError(f"{label}: its weights go up to {_largest(array):.3g}, beyond float32")
@@ -232,7 +239,7 @@ def fits_float32(array: NDArray) -> bool:
 def _largest(array: NDArray) -> float:
     """The largest absolute value, infinity and NaN left out."""
     largest = max(np.fmax.reduce(array, axis=None), -np.fmin.reduce(array, axis=None))
-    if math.isinf(largest):  # only then are the finite ones copied
+    if not math.isfinite(largest):  # only then are the finite ones copied
         largest = np.abs(array[np.isfinite(array)]).max(initial=0)
     return float(largest)
 
@@ -273,7 +280,7 @@ def _conv_params(arrays: list[Any], kind: str, label: str) -> dict[str, Tensor]:
 def _as_they_stand(arrays: list[Any], first: int = 1) -> dict[str, Tensor]:
     """Arrays that nothing is known of, as `weights_1`, `weights_2` and so on by their place."""
     numbered = enumerate(arrays, start=first)
-    return {f"weights_{i}": as_it_stands(array) for i, array in numbered if _is_numeric(array) and array.size}
+    return {f"weights_{i}": as_it_stands(array) for i, array in numbered if is_numeric(array) and array.size}
 
 
 def _bnorm_params(arrays: list[NDArray], epsilon: float, label: str) -> dict[str, Tensor]:
@@ -347,7 +354,7 @@ def _option(key: str, value: Any, label: str) -> Any:
 def _lengths(key: str, value: Any, label: str) -> tuple[int, ...]:
     least = 0 if key in ("pad", "crop", "offset") else 1
     what = f"expected 1 or {LENGTHS[key]} whole numbers, {least} at least and {MOST:,} at most"
-    if not _is_numeric(value) and not (isinstance(value, np.ndarray) and value.dtype.kind == "b"):
+    if not is_numeric(value) and not (isinstance(value, np.ndarray) and value.dtype.kind == "b"):
         raise MatConvNetError(f"{label}: `{key}` is {_shown(value)}, {what}")
     numbers = tuple(int(n) for n in np.nan_to_num(value.ravel(), nan=-1, posinf=-1, neginf=-1))
     if len(numbers) not in (1, LENGTHS[key]) or any(value.ravel() != numbers):

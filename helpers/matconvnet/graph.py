@@ -21,9 +21,13 @@ def chained(layers: list[Layer], known: frozenset[str]) -> list[Layer]:
     if kept and kept[-1].type not in known and is_loss(kept[-1]):
         kept = kept[:-1]
     variable, found = INPUT, []
+    taken = {layer.name for layer in layers}
     for layer in kept:
         if layer.type == "concat":  # with something that comes from outside, such as the level of noise
-            layer = replace(layer, options=layer.options | {"is_map": True}, inputs=(variable, f"{layer.name}_input"))
+            beside = f"{layer.name}_input"
+            while beside in taken:
+                beside += "_"
+            layer = replace(layer, options=layer.options | {"is_map": True}, inputs=(variable, beside))
         else:
             layer = replace(layer, inputs=(variable,))
         found.append(replace(layer, outputs=(layer.name,)))
@@ -86,35 +90,56 @@ def without_losses(layers: list[Layer], known: frozenset[str]) -> list[Layer]:
     gives, such as labels, beside something that one does, and they are of no type that computes features. Labels are
     read by losses alone: what takes an input of the network is one only if it is called so.
     """
-    written = {variable for layer in layers for variable in layer.outputs}
-    kept: set[int] = set()
-    while True:
-        losses = _leaves_with_labels(layers, known, kept)
-        read = {name for number, layer in enumerate(layers) if number not in losses for name in layer.inputs}
-        inputs = read - written
-        features = {n for n in losses if inputs & set(layers[n].inputs) and "loss" not in layers[n].type.lower()}
-        if not features:
-            return [layer for number, layer in enumerate(layers) if number not in losses]
-        kept |= features
+    writers, readers = _writers(layers), _readers(layers)
+    losses = _leaves_with_labels(layers, known)
+    waiting = [number for number in range(len(layers)) if number not in losses]
+    inputs: set[str] = set()  # of the network: what features are computed from
+    while waiting:
+        for variable in layers[waiting.pop()].inputs:
+            if variable in writers:
+                features = {writers[variable]}
+            elif variable not in inputs:
+                features = {number for number in readers[variable] if "loss" not in layers[number].type.lower()}
+            else:
+                continue
+            inputs.add(variable)
+            waiting += features & losses
+            losses -= features
+    return [layer for number, layer in enumerate(layers) if number not in losses]
 
 
-def _leaves_with_labels(layers: list[Layer], known: frozenset[str], kept: set[int]) -> set[int]:
-    written = {variable: number for number, layer in enumerate(layers) for variable in layer.outputs}
+def _writers(layers: list[Layer]) -> dict[str, int]:
+    return {variable: number for number, layer in enumerate(layers) for variable in layer.outputs}
+
+
+def _readers(layers: list[Layer]) -> dict[str, set[int]]:
     readers: dict[str, set[int]] = {}
     for number, layer in enumerate(layers):
         for variable in layer.inputs:
             readers.setdefault(variable, set()).add(number)
+    return readers
+
+
+def _leaves_with_labels(layers: list[Layer], known: frozenset[str]) -> set[int]:
+    """Layers that take labels beside features, and that nobody reads but others of these."""
+    writers = _writers(layers)
+    before = [{writers[variable] for variable in layer.inputs if variable in writers} for layer in layers]
+    readers = [0] * len(layers)  # that are no losses
+    for numbers in before:
+        for number in numbers:
+            readers[number] += 1
     losses: set[int] = set()
     waiting = list(range(len(layers)))
     while waiting:
         number = waiting.pop()
         layer = layers[number]
-        given = [variable in written and written[variable] not in losses for variable in layer.inputs]
-        is_leaf = not any(readers.get(variable, set()) - losses for variable in layer.outputs)
-        if number in losses or number in kept or not is_leaf or layer.type in known or not any(given) or all(given):
+        given = [variable in writers and writers[variable] not in losses for variable in layer.inputs]
+        if number in losses or readers[number] or layer.type in known or not any(given) or all(given):
             continue
         losses.add(number)
-        waiting += [written[variable] for variable in layer.inputs if variable in written]
+        for earlier in before[number]:
+            readers[earlier] -= 1
+            waiting.append(earlier)
     return losses
 
 

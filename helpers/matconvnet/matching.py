@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from ..errors import MatConvNetError
 from ..layers import why_not_plain
+from .fields import DEFAULTS
 from .layer import Layer
 
 
@@ -63,12 +64,15 @@ def _fit(layer: Layer, name: str, module: nn.Module) -> dict[str, Tensor]:
         )
     if parametrize.is_parametrized(module):
         raise MatConvNetError(f"{why_not_plain(None, module, name)}")
+    if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
+        raise MatConvNetError(f"{name!r} has no shapes yet: run the model once, then fill it")
     params = dict(layer.params)
     if isinstance(module, nn.Linear) and layer.type == "conv":
         params["weight"] = params["weight"].flatten(1)  # as `conv_to_linear`, without a copy
     if isinstance(module, _BatchNorm) and "running_var" in params:
         # sigma^2 = variance + epsilon must stay what it was, whatever epsilon the model adds
-        params["running_var"] = params["running_var"] + layer.options["epsilon"] - module.eps
+        params["running_var"] = params["running_var"] + layer.options.get("epsilon", DEFAULTS["bnorm"]["epsilon"])
+        params["running_var"] -= module.eps
         if not params["running_var"].is_meta and (params["running_var"] < -module.eps / 2).any():
             raise MatConvNetError(
                 f"layer {layer.name!r} has variances far below {module.eps:g}, the eps of {name!r}, which would "

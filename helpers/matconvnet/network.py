@@ -53,7 +53,9 @@ class Network:
 
     def _graph(self, known: frozenset[str] = KNOWN) -> list[Layer]:
         """The layers with variables, without losses."""
-        return without_losses(self.layers, known) if self.is_dag else chained(self.layers, known)
+        if not self.is_dag:
+            return chained(self.layers, known)
+        return without_losses([layer for layer in self.layers if layer.outputs], known)  # the others only show
 
     def __getitem__(self, name: str) -> Layer:
         """The layer called `name`; KeyError with the names there are if it is missing."""
@@ -111,17 +113,20 @@ class Network:
 
         Args:
             outputs: names of variables; only the layers are built that those come from. All `outputs` without it.
-            builders: type of a layer -> a function that takes the `Layer` and returns a module, or another function,
-                which is called with the tensors that the layer takes.
+            builders: type of a layer -> a function that takes the `Layer` and returns a module, which is put into eval
+                mode, or another function, which is called with the tensors that the layer takes. Where the layer gives
+                several variables, it returns one tensor for each.
 
         Raises:
             MatConvNetError: a layer is of a type that cannot be built, its shapes do not follow on, or there is no
                 such output.
         """
-        own = {} if builders is None else dict(builders)
+        if not isinstance(builders, Mapping | None):
+            raise MatConvNetError(f"builders is a dictionary of functions by types of layers, not {builders!r:.60}")
+        own = dict(builders or {})
         graph = self._graph(KNOWN.union(own))
         if outputs is not None and self.is_dag:  # who asks for a loss gets it
-            graph = self.layers
+            graph = [layer for layer in self.layers if layer.outputs]
         inputs, last = ends(graph)
         wanted = last if outputs is None else _checked_outputs(outputs, graph)
         if not wanted:

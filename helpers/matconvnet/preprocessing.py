@@ -38,7 +38,7 @@ def prepare(images: Tensor, normalization: dict[str, Any]) -> Tensor:
             "(MatConvNet's own nets take RGB, 0-255, minus the training images' mean)"
         )
     average = _average_image(normalization["averageImage"])
-    images = _checked(images, len(average))
+    images = _checked(images, len(average) if len(average) > 1 else _channels(normalization))
     resized = _resized(images.float(), normalization)
     if average.shape[1:] not in ((1, 1), resized.shape[2:]):
         raise MatConvNetError(
@@ -53,18 +53,25 @@ def prepare(images: Tensor, normalization: dict[str, Any]) -> Tensor:
         )
     resized = resized / 255 if unit else resized
     resized = resized - average.to(resized.device)
-    return resized if deviation is None else resized / _deviation(deviation, len(average)).to(resized.device)
+    return resized if deviation is None else resized / _deviation(deviation, images.shape[1]).to(resized.device)
 
 
-def _checked(images: object, channels: int) -> Tensor:
-    """(N, C, H, W) images from 0 to 255."""
+def _channels(normalization: dict[str, Any]) -> int | None:
+    """Of images, by the third number of the file's `imageSize`; None if it says nothing."""
+    size = normalization.get("imageSize")
+    return size[2] if isinstance(size, tuple) and len(size) == 3 else None
+
+
+def _checked(images: object, channels: int | None) -> Tensor:
+    """(N, C, H, W) images from 0 to 255, with that many channels or any number of them."""
     if not isinstance(images, Tensor) or images.is_complex() or images.is_meta or images.dtype == torch.bool:
         found = f"{images.dtype} on {images.device}" if isinstance(images, Tensor) else type(images).__name__
         raise MatConvNetError(f"expected images as a tensor of numbers from 0 to 255, got {found}")
     if images.ndim == 3:
         images = images[None]
-    if images.ndim != 4 or channels not in (1, images.shape[1]) or 0 in images.shape[2:]:
-        raise MatConvNetError(f"expected images (N, {channels}, H, W) or ({channels}, H, W), got {tuple(images.shape)}")
+    if images.ndim != 4 or channels not in (None, images.shape[1]) or 0 in images.shape[2:]:
+        c = channels or "C"
+        raise MatConvNetError(f"expected images (N, {c}, H, W) or ({c}, H, W), got {tuple(images.shape)}")
     if not images.numel():
         return images
     if images.min() < 0:

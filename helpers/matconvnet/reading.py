@@ -45,6 +45,8 @@ def load_matconvnet(
     """
     if not isinstance(path, (str, Path)) or str(path) == "" or "\0" in str(path):
         raise MatConvNetError(f"{path!r} names no file: give a path as text or as a pathlib.Path")
+    if show is not None and not callable(show):
+        raise MatConvNetError(f"show is a function that is called with a share from 0 to 1, not {show!r:.60}")
     path = Path(path)
     contents = _read(path, only_shapes, show)
     net, fields = _layers(contents)
@@ -71,6 +73,7 @@ METADATA = ("meta", "classes", "normalization", "imageMean", "imageStd", "inputS
 def _layers(contents: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     """(the struct in which the layers lie, the layers); none if there are none."""
     places = [contents, contents.get("net"), *contents.values()]
+    places += [inner for place in contents.values() if isinstance(place, dict) for inner in place.values()]
     net = next((place for place in places if isinstance(place, dict) and "layers" in place), contents)
     fields, cell = net.get("layers"), contents.get("net")
     if fields is None and isinstance(cell, list) and all(isinstance(layer, dict) and "type" in layer for layer in cell):
@@ -98,12 +101,15 @@ def _read(path: Path, only_shapes: bool, show: Callable[[float], object] | None)
         raise MatConvNetError(f"{path.name} is not a MATLAB file, but {kind.what}: {kind.way_out}")
     if kind.name not in (MATLAB_5, MATLAB_73, HDF5):
         raise MatConvNetError(kind.refusal(path))
+    bounds = Bounds(path, only_shapes, show)
     try:
-        bounds = Bounds(path, only_shapes, show)
         contents = read_v5(path, bounds) if kind.name == MATLAB_5 else read_hdf5(path, bounds)
     except BeyondBoundsError as error:
         raise MatConvNetError(f"{path.name}: {error}") from error
-    except Exception as error:  # h5py raises a dozen different types on damaged files
+    except Exception as error:
+        if error is bounds.failed:
+            raise
+        # h5py raises a dozen different types on damaged files
         reason = str(error) if isinstance(error, MatConvNetError) else f"{type(error).__name__}: {error}"
         raise MatConvNetError(
             f"{path.name}: {kind.what} that cannot be read to its end ({reason}); it is {path.stat().st_size:,} bytes, "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +77,23 @@ def _check(layers: object, classes: object, normalization: object) -> None:
             raise MatConvNetError(f"normalization[{name!r}] is {value!r:.60}, neither numbers nor text")
     for layer in layers:
         _check_params(layer)
+    _check_chain(layers)
+
+
+def _check_chain(layers: Sequence[Layer]) -> None:
+    """See to it that layers of a DagNN follow one another."""
+    for before, layer in itertools.pairwise(layers):
+        if layer.inputs != before.outputs or len(before.inputs) > 1:
+            raise MatConvNetError(
+                f"layer {layer.name!r} takes {', '.join(layer.inputs) or 'nothing'}, and {before.name!r} before it "
+                f"gives {', '.join(before.outputs) or 'nothing'}: a graph cannot be written as a chain"
+            )
 
 
 def _check_params(layer: Layer) -> None:
     label = f"layer {layer.name!r} (type {layer.type!r})"
     if not isinstance(layer.name, str) or not layer.name:
-        raise MatConvNetError(f"{label} cannot be written: its name is a text")
+        raise MatConvNetError(f"{label} cannot be written: its name is {layer.name!r}, expected a text")
     if layer.type != "conv" and layer.params:
         raise MatConvNetError(f"{label} cannot be written: it has weights, and a layer of this type keeps none")
     for key, tensor in layer.params.items():

@@ -8,7 +8,7 @@ import torch
 from matlab import cell, conv, lrn, pool, save, struct
 from numpy.typing import NDArray
 
-from helpers.matconvnet import MatConvNetError, Network, load_matconvnet
+from helpers.matconvnet import Layer, MatConvNetError, Network, load_matconvnet
 
 RNG = np.random.default_rng(1)
 KERNEL, BIAS = RNG.normal(size=(2, 3, 4, 6)), RNG.normal(size=6)
@@ -265,3 +265,78 @@ def test_a_conv_without_kernel_adds_its_bias_at_every_step(tmp_path) -> None:
     net = network(tmp_path, struct(name="c", type="conv", weights=weights, stride=np.array([2, 3])))
     assert list(net.state_dict()) == ["c.bias"]
     np.testing.assert_allclose(run(net, IMAGE), IMAGE[::2, ::3] + bias, rtol=1e-5)
+
+
+def test_fields_of_old_trainings_are_no_weights(tmp_path) -> None:
+    rates = {f"{array}{what}": 2.0 for array in ("filters", "biases") for what in ("LearningRate", "WeightDecay")}
+    kernel, bias = RNG.normal(size=(2, 3, 4, 5)), RNG.normal(size=5)
+    net = network(tmp_path, struct(name="c", type="conv", filters=kernel, biases=bias[None], **rates))
+    assert list(net.state_dict()) == ["c.weight", "c.bias"]
+    assert not rates.keys() & net["c"].options.keys()
+    np.testing.assert_allclose(run(net, IMAGE), conv(IMAGE, kernel, bias), rtol=1e-4, atol=1e-4)
+
+
+def test_a_leak_below_zero_is_none_in_a_chain(tmp_path) -> None:
+    net = network(tmp_path, struct(name="r", type="relu", leak=-0.1))
+    np.testing.assert_allclose(run(net, IMAGE), np.maximum(IMAGE, 0))
+
+
+def test_what_stands_beside_a_concat_is_no_layer(tmp_path) -> None:
+    layers = [struct(type="relu", name="k_input"), struct(type="concat", name="k"), struct(type="relu", name="z")]
+    net = network(tmp_path, *layers)
+    assert net.inputs == ("x", "k_input_")
+    beside = torch.rand(1, 2, 9, 8)
+    assert net.to_module()(torch.rand(1, 4, 9, 8), beside)[:, 4:].equal(beside)
+
+
+def test_weights_that_are_nan_are_loaded_whatever_their_type(tmp_path) -> None:
+    for dtype in (np.float32, np.float64):
+        weights = cell(np.ones((1, 1, 4, 2), dtype), np.full((1, 2), np.nan, dtype))
+        assert network(tmp_path, struct(type="conv", weights=weights)).layers[0].params["bias"].isnan().all()
+
+
+def test_shapes_alone_are_not_built(tmp_path) -> None:
+    path = save(
+        tmp_path / "a.mat", layers=cell(struct(type="conv", weights=cell(np.ones((3, 3, 64, 64)), np.ones(64))))
+    )
+    with pytest.raises(MatConvNetError, match="'conv1' were not read: load without only_shapes=True"):
+        load_matconvnet(path, only_shapes=True).to_module()
+
+
+def test_what_show_raises_comes_through(tmp_path) -> None:
+    path = save(tmp_path / "a.mat", layers=cell(struct(type="relu", leak=np.zeros((1, 1)))))
+    with pytest.raises(ZeroDivisionError):
+        load_matconvnet(path, show=lambda share: 1 / 0)
+    with pytest.raises(MatConvNetError, match="show is a function"):
+        load_matconvnet(path, show=True)
+
+
+def test_a_network_two_structs_deep_and_one_called_momentum(tmp_path) -> None:
+    kernel = RNG.normal(size=(3, 3, 100, 200))
+    layers = cell(struct(type="conv", name="c", weights=cell(kernel, np.zeros((1, 200)))))
+    path = save(tmp_path / "a.mat", netMomentum=struct(neta=struct(layers=layers)))
+    assert load_matconvnet(path)["c"].params["weight"].shape == (200, 100, 3, 3)
+
+
+def test_layers_made_by_hand_that_lack_something_are_named() -> None:
+    for layer, said in (
+        (Layer("b", "bnorm", {}), "no weight and bias"),
+        (Layer("c", "conv", {"weight": torch.ones(2, 3, 1, 1), "bias": torch.ones(3)}), "3 values, for 2 channels"),
+    ):
+        with pytest.raises(MatConvNetError, match=said):
+            Network([layer]).to_module()
+    with pytest.raises(MatConvNetError, match="builders is a dictionary"):
+        Network([Layer("r", "relu", {})]).to_module(builders=[1])
+    with pytest.raises(MatConvNetError, match="has no shapes yet"):
+        Network([Layer("c", "conv", {"weight": torch.ones(2, 3, 1, 1)})]).state_dict_for(torch.nn.LazyConv2d(2, 1))
+
+
+@pytest.mark.parametrize("average", [np.array([[120.0]]), np.zeros((1, 1, 3))])
+def test_images_have_the_channels_that_the_file_says(tmp_path, average) -> None:
+    norm = struct(averageImage=average, imageSize=np.array([[8.0, 8, 3]]), imageStd=np.array([[50.0, 60, 70]]))
+    net = load_matconvnet(save(tmp_path / "a.mat", layers=cell(struct(type="relu")), normalization=norm))
+    images = torch.randint(0, 255, (2, 3, 8, 8))
+    expected = (images - float(average.max())) / torch.tensor([50.0, 60, 70]).view(3, 1, 1)
+    torch.testing.assert_close(net.preprocess(images), expected)
+    with pytest.raises(MatConvNetError, match=r"expected images \(N, 3, H, W\)"):
+        net.preprocess(images.permute(0, 2, 3, 1))

@@ -1,6 +1,7 @@
 """DagNN networks: graphs of layers, read, named, and built against plain numpy loops."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from matlab import cell, conv, convt, dag, dag_layer, lrn, pool, save, struct, s
 from numpy.typing import NDArray
 from torch import nn
 
-from helpers.matconvnet import MatConvNetError, Network, load_matconvnet
+from helpers.matconvnet import MatConvNetError, Network, load_matconvnet, save_matconvnet
 
 RNG = np.random.default_rng(3)
 KERNEL, BIAS = RNG.normal(size=(2, 3, 4, 6)), RNG.normal(size=6)
@@ -496,3 +497,76 @@ def test_real_digits_are_recognised_and_not_if_height_and_width_are_exchanged() 
         for x in (images, images.transpose(2, 3)):
             scores.append(float((module(x).flatten(1).argmax(1) == labels).double().mean()))
     assert scores == [0.9795, 0.1725]
+
+
+def test_a_scale_without_bias_adds_nothing(tmp_path) -> None:
+    """It takes two of what it is given, variables before parameters."""
+    factors, none = RNG.normal(size=(1, 1, 4)), np.array([[0.0]])
+    z, b = RNG.normal(size=(2, 9, 11, 4))
+    layer = dag_layer("s", "dagnn.Scale", ("x", "z"), "y", ("w",), hasBias=none)
+    assert_same(run(network(tmp_path, [layer], {"w": factors}), x=IMAGE, z=z), IMAGE * z)
+    layer = dag_layer("s", "dagnn.Scale", ("x", "z", "b"), "y", hasBias=none)
+    assert_same(run(network(tmp_path, [layer]), x=IMAGE, z=z), IMAGE * z)
+    layer = dag_layer("s", "dagnn.Scale", ("x", "z", "b"), "y")
+    assert_same(run(network(tmp_path, [layer]), x=IMAGE, z=z, b=b), IMAGE * z + b)
+
+
+def test_what_a_builder_made_keeps_its_weights(tmp_path) -> None:
+    """A transposed conv as a conv with flipped kernels, beside a conv of the same parameter."""
+    kernel = RNG.normal(size=(3, 3, 4, 4))
+    layers = [
+        dag_layer("c", "dagnn.Conv", "x", "a", ("w",), hasBias=0.0),
+        dag_layer("t", "dagnn.ConvTranspose", "a", "y", ("w",), hasBias=0.0),
+    ]
+    net = network(tmp_path, layers, {"w": kernel})
+
+    def build(layer):
+        made = nn.Conv2d(4, 4, 3, padding=2, bias=False)
+        made.weight.data = layer.params["weight"].flip(2, 3).transpose(0, 1).contiguous()
+        return made
+
+    found = net.to_module(builders={"convt": build})(tensor(IMAGE))
+    torch.testing.assert_close(found, net.to_module()(tensor(IMAGE)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_builder_may_give_several_variables(tmp_path) -> None:
+    layers = [dag_layer("sp", "Slice", "x", ("a", "b")), dag_layer("r", "dagnn.ReLU", "b", "y")]
+    builders = {"Slice": lambda _: lambda x: (x[:, :1], x[:, 1:])}
+    net = network(tmp_path, layers)
+    found = net.to_module(builders=builders)(tensor(IMAGE))
+    assert found.keys() == {"a", "y"}
+    assert_same(array(found["y"]), np.maximum(IMAGE[..., 1:], 0))
+    assert_same(array(net.to_module(["b"], builders=builders)(tensor(IMAGE))), IMAGE[..., 1:])
+
+
+def test_a_layer_that_gives_nothing_is_left_out(tmp_path) -> None:
+    net = network(tmp_path, [CONV, dag_layer("show", "Plot", "y", ())], PARAMS)
+    assert net.outputs == ("y",)
+    assert_same(run(net, x=IMAGE), conv(IMAGE, KERNEL, BIAS, (2, 1), (1, 0, 2, 1)))
+
+
+def test_a_name_keeps_its_numbers_beside_one_that_has_none(tmp_path) -> None:
+    numbers = RNG.normal(size=(2, 2))
+    net = network(tmp_path, [dag_layer("q", "Mine", "x", "y", ("a", "b"))], {"a": "text", "b": numbers})
+    assert list(net.state_dict()) == ["b"]
+    np.testing.assert_allclose(net.state_dict()["b"].numpy(), numbers, rtol=1e-6)
+
+
+def test_losses_that_read_features_one_after_the_other_take_no_time(tmp_path) -> None:
+    """Each frees the next: what reads an input that features read is no loss."""
+    layers = [dag_layer("c", "dagnn.ReLU", "x", "f")]
+    layers += [dag_layer(f"q{i}", "Mine", ("f", f"l{i}", f"l{i + 1}"), f"o{i}") for i in range(2000)]
+    layers.append(dag_layer("z", "dagnn.Sum", ("x", "l2000"), "y"))
+    net = network(tmp_path, layers)
+    start = time.perf_counter()
+    assert len(net.inputs) == 2002
+    assert time.perf_counter() - start < 2
+
+
+def test_a_graph_is_not_written_as_a_chain(tmp_path) -> None:
+    layers = [dag_layer("a", "dagnn.ReLU", "x", "ya"), dag_layer("b", "dagnn.ReLU", "x", "yb")]
+    net = network(tmp_path, layers)
+    with pytest.raises(MatConvNetError, match="a graph cannot be written as a chain"):
+        save_matconvnet(tmp_path / "a.mat", net.layers, classes=[], normalization={})
+    layers[1] = dag_layer("b", "dagnn.ReLU", "ya", "yb")
+    save_matconvnet(tmp_path / "a.mat", network(tmp_path, layers).layers, classes=[], normalization={})
