@@ -76,11 +76,12 @@ def new_training(seed: int = 0) -> Training:
     """A training at its beginning; whatever draws random numbers is seeded."""
     for each in SEEDS.values():
         each(seed)
-    conv = nn.Conv2d(1, 8, 5, stride=2)
-    model = nn.Sequential(conv, nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(8 * 12 * 12, 10))
+    conv, norm, fc = nn.Conv2d(1, 8, 5, stride=2), nn.BatchNorm2d(8), nn.Linear(1152, 10)
+    model = nn.Sequential(conv, norm, nn.ReLU(), nn.Flatten(), nn.Dropout(), fc)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.1)
-    loader = DataLoader(Clothes(), BATCH, shuffle=True, generator=torch.Generator().manual_seed(seed))
+    order = torch.Generator().manual_seed(seed)
+    loader = DataLoader(Clothes(), BATCH, shuffle=True, generator=order)
     return Training(model, optimizer, scheduler, ResumableBatches(loader))
 
 

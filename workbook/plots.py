@@ -248,6 +248,34 @@ def show_maps(maps: Mapping[str, Tensor]) -> None:
     _show(figure, f"Maps, bright where their numbers are high: {', '.join(said)}.")
 
 
+def show_units(layers: Mapping[str, tuple[int, int, int]], pixels: int) -> None:
+    """Where the units of some layers lie along one axis of an image, a dot each, and what the first of each row sees.
+
+    Args:
+        layers: one behind the other, name -> (kernel size, stride, padding).
+        pixels: of the image along this axis, 0, 1, ...
+    """
+    figure, axis = plt.subplots(figsize=(7, 0.5 * len(layers) + 1.4))
+    axis.axvspan(-0.5, pixels - 0.5, color="0.92")
+    apart, first, sees, count, said = 1, 0.0, 1, pixels, []
+    for row, (name, (kernel, stride, padding)) in enumerate({"pixels": (1, 1, 0), **layers}.items()):
+        first += apart * ((kernel - 1) / 2 - padding)
+        sees += apart * (kernel - 1)
+        apart *= stride
+        count = (count + 2 * padding - kernel) // stride + 1
+        bar = [(first - sees / 2, sees)]
+        axis.broken_barh(bar, (row - 0.3, 0.6), facecolors="#56B4E9", edgecolors="#0072B2", alpha=0.5)
+        axis.plot([first + apart * i for i in range(count)], [row] * count, "o", color="black", markersize=4)
+        said.append(f"{name}: {count} units, {apart} apart, the first at {first:g}, which sees {sees}")
+    axis.set_yticks(range(len(said)), ["pixels", *layers])
+    axis.set_xticks(range(pixels))
+    axis.set(ylim=(len(said) - 0.4, -0.6), xlabel="place in the image (grey)")
+    axis.tick_params(length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    _show(figure, f"Units over an image of {pixels} pixels. {'. '.join(said)}.")
+
+
 def show_heat(image: Tensor, maps: Mapping[str, Tensor], stride: float, start: float) -> None:
     """An image, and the same once for each map, visible where the map is high.
 

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from ..errors import CheckpointError
 from ..state_dict import StateDictError
+from ..state_dict.nests import describe
 from ..state_dict.reading import load_safely
 from ..text import few
 from .content import FIELDS, FORMAT, VERSION
@@ -41,9 +42,9 @@ def read(path: Path, verify: bool = True) -> Content:
             f"{error}; nothing was changed, so an earlier checkpoint can be loaded instead"
         ) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        what = "tensors by name" if isinstance(found, Mapping) else f"a {type(found).__name__}"
+        what = describe(found) if isinstance(found, Mapping) else f"it holds a {type(found).__name__}"
         raise CheckpointError(
-            f"{path.name} was not written by save_checkpoint: it holds {what}. If these are weights, load them with "
+            f"{path.name} was not written by save_checkpoint: {what}. If the weights are in it, load them with "
             "model.load_state_dict, or with helpers.state_dict, which says why they do not fit"
         )
     version = found.get("version")

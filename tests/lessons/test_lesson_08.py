@@ -1,19 +1,22 @@
 """Lesson 08 beyond its stored outputs: its recipe, and the training that it interrupts."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from lesson import recipe_of, run_usage
 
 from helpers.checkpoint import load_checkpoint
-from workbook.example_training import PARTS, STEPS, new_training, resumed, steps
+from workbook.example_training import PARTS, SEEDS, STEPS, Training, new_training, resumed, steps
 from workbook.places import WORKBOOK
 
 NOTEBOOK = "08_save_and_resume_without_losing_anything.ipynb"
@@ -26,46 +29,96 @@ def recipe() -> dict:
     return namespace
 
 
-def test_the_recipe_saves_and_loads(recipe, tmp_path) -> None:
-    path = tmp_path / "run.pt"
-    for number in (1.0, 2.0):
-        recipe["save"]({"numbers": torch.full((2, 3), number)}, path)
-    assert torch.equal(recipe["load"](path)["numbers"], torch.full((2, 3), 2.0))
+def parts_of(training: Training) -> dict:
+    """As the recipe takes them."""
+    parts = {"model": training.model, "optimizer": training.optimizer, "scheduler": training.scheduler}
+    return parts | {"order": training.batches.loader.generator}
+
+
+def train_until_after(epoch: int, at_its_end: Callable[[Training], object]) -> None:
+    """Train from the beginning, and call this when so many epochs are done and the scheduler has stepped."""
+    training = new_training()
+    step = training.scheduler.step
+
+    def and_then() -> None:
+        step()
+        if training.scheduler.last_epoch == epoch:
+            del training.scheduler.step  # its state would have this function
+            at_its_end(training)
+
+    training.scheduler.step = and_then
+    list(steps(training))
+
+
+@pytest.mark.parametrize("forgotten", [None, "model", "optimizer", "scheduler", "order"])
+def test_with_the_recipe_a_training_goes_on_as_in_peace(recipe, tmp_path, peace, forgotten) -> None:
+    path, later = tmp_path / "run.pt", new_training(1)
+    train_until_after(1, lambda training: recipe["save"](path, parts_of(training), 1))
     assert [place.name for place in tmp_path.iterdir()] == ["run.pt"]
+    wanted = {name: part for name, part in parts_of(later).items() if name != forgotten}
+    assert recipe["load"](path, wanted) == 1
+    losses = list(steps(later, 1))
+    assert (losses == peace[0][5:]) == (forgotten is None)
+    assert torch.equal(later.numbers(), peace[1]) == (forgotten is None)
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy", "python"])
+def test_the_recipe_restores_all_random_states(recipe, tmp_path, name) -> None:
+    draw = {"torch": lambda: torch.rand(2).tolist(), "numpy": np.random.rand, "python": random.random}[name]
+    recipe["save"](tmp_path / "run.pt", {}, 0)
+    before = draw()
+    SEEDS[name](99)
+    recipe["load"](tmp_path / "run.pt", {})
+    assert draw() == before
 
 
 def test_the_recipe_flushes_before_it_renames_and_keeps_the_old_file_on_an_error(recipe, tmp_path, monkeypatch) -> None:
     path, sizes = tmp_path / "run.pt", []
-    recipe["save"]({"numbers": torch.zeros(70_000)}, path)
+    recipe["save"](path, {"layer": torch.nn.Linear(3, 2)}, 1)
     before = path.read_bytes()
     monkeypatch.setattr(os, "fsync", lambda file: sizes.append((os.fstat(file).st_size, path.read_bytes() == before)))
-    recipe["save"]({"numbers": torch.ones(80_000)}, path)
+    recipe["save"](path, {"layer": torch.nn.Linear(300, 200)}, 2)
     assert sizes == [(path.stat().st_size, True)]
     after = path.read_bytes()
+
+    class Unwritable:
+        def state_dict(self) -> dict:
+            return {"function": lambda: None}
+
     with pytest.raises(Exception, match="pickle"):
-        recipe["save"]({"function": lambda: None}, path)
+        recipe["save"](path, {"part": Unwritable()}, 3)
     assert path.read_bytes() == after
+    assert [place.name for place in tmp_path.iterdir()] == ["run.pt"]
 
 
 def test_the_recipe_compares_checksums(recipe, tmp_path) -> None:
-    path = tmp_path / "run.pt"
-    recipe["save"]({"numbers": torch.zeros(10_000)}, path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    path, layer = tmp_path / "run.pt", torch.nn.Linear(300, 200)
+    recipe["save"](path, {"layer": layer}, 1)
+    content = path.read_bytes()
+    place = content.index(layer.weight.detach().numpy().tobytes()) + 1000
+    flipped = bytearray(content)
+    flipped[place] ^= 1
+    path.write_bytes(flipped)
+    other = torch.nn.Linear(300, 200)
+    before = other.weight.detach().clone()
     with pytest.raises(ValueError, match=r"the checksum of .* does not hold"):
-        recipe["load"](path)
+        recipe["load"](path, {"layer": other})
     path.write_bytes(content[:-500])
     with pytest.raises(zipfile.BadZipFile):
-        recipe["load"](path)
+        recipe["load"](path, {"layer": other})
+    assert torch.equal(other.weight, before)
 
 
 def test_the_comments_of_the_recipe_work_when_uncommented(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    replace = {'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()"}
-    made = run_usage(recipe_of(NOTEBOOK, "save"), replace, resnet18=torchvision.models.resnet18)
-    assert sorted(made["content"]) == ["epoch", "model", "optimizer", "scheduler", "torch"]
-    assert (tmp_path / "run.pt").is_file()
+    replace = {
+        'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()",
+        "range(begin, 30)": "range(begin, 2)",
+    }
+    for begin in (0, 2):
+        made = run_usage(recipe_of(NOTEBOOK, "save"), replace, resnet18=torchvision.models.resnet18)
+        assert made["begin"] == begin
+    assert torch.load("run.pt")["parts"].keys() == {"model", "optimizer", "scheduler", "order"}
 
 
 @pytest.fixture(scope="module")

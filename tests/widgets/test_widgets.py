@@ -777,8 +777,10 @@ def test_resume_bench_draws_both_trainings_and_leaves_random_states_alone() -> N
     ticks = dict.fromkeys(PARTS, True)
     equal = shown.draw(stop=4, **ticks)
     assert "Interrupted after step 4, in epoch 1 of 3. Forgotten: nothing. All losses are equal" in text(equal)
+    assert 'alt="losses of 15 steps in grey, and those after step 4 in blue, resumed: equal"' in equal
     other = shown.draw(stop=4, **ticks | {"torch": False, "python": False})
     assert "Forgotten: torch, python. The first other loss is that of step 5." in text(other)
+    assert "resumed: apart from step 5 on" in other
     assert torch.equal(torch.get_rng_state(), state)
     (chart,) = pictures(equal)
     height = round((140 - 5) * (1 - shown.losses[5] / max(*shown.losses, 3.0)))

@@ -48,7 +48,10 @@ class ResumeBench(Interactive):
         forgotten = ", ".join(name for name in PARTS if not ticked[name]) or "nothing"
         epoch = (stop - 1) * EPOCHS // STEPS + 1
         said = f"Interrupted after step {stop}, in epoch {epoch} of {EPOCHS}. Forgotten: {forgotten}. "
-        chart = picture(_chart(self.losses, stop, losses), "losses, uninterrupted in grey and resumed in blue")
+        other = self._first_other(stop, losses)
+        apart = f"apart from step {other} on" if other else "equal"
+        alt = f"losses of {STEPS} steps in grey, and those after step {stop} in blue, resumed: {apart}"
+        chart = picture(_chart(self.losses, stop, losses), alt)
         legend = "<p>Loss of each step: grey in peace, blue resumed; red is the interrupt.</p>"
         return f"{chart}{legend}<p>{said}{self._difference(stop, losses, weights)}</p>"
 
@@ -56,12 +59,16 @@ class ResumeBench(Interactive):
         wanted = self.losses[stop:]
         if losses == wanted and torch.equal(weights, self.weights):
             return "All losses are equal, and in the end all weights are, bit by bit."
-        pairs = enumerate(zip(losses, wanted, strict=False), stop + 1)
-        other = next((step for step, (now, then) in pairs if now != then), None)
+        other = self._first_other(stop, losses)
         said = f"The first other loss is that of step {other}." if other else "The losses are equal."
         if len(losses) != len(wanted):
             said += f" {len(losses)} steps were taken where {len(wanted)} were left."
         return f"{said} In the end the weights are up to {(weights - self.weights).abs().max():.1g} apart."
+
+    def _first_other(self, stop: int, losses: list[float]) -> int | None:
+        """The step whose loss is the first that differs from the uninterrupted one."""
+        pairs = enumerate(zip(losses, self.losses[stop:], strict=False), stop + 1)
+        return next((step for step, (now, then) in pairs if now != then), None)
 
 
 def _chart(whole: list[float], stop: int, resumed: list[float]) -> NDArray[np.uint8]:

@@ -87,6 +87,10 @@ class Evil:
             lambda path: torch.save(made(0)["model"].state_dict(), path),
             "not written by save_checkpoint.*load_state_dict",
         ),
+        (
+            lambda path: torch.save({"model": made(0)["model"].state_dict(), "epoch": 3}, path),
+            r"it holds model \(OrderedDict\), epoch \(int\)\. If the weights are in it, load them",
+        ),
         (lambda path: torch.save([1], path), "holds a list"),
         (lambda path: torch.save({"x": Evil()}, path), r"asks (to call|for) posix\.mkdir, .* attack"),
         (lambda path: torch.save({**torch.load(path), "version": 2}, path), "version 2 .* reads up to 1: update"),
