@@ -727,16 +727,18 @@ def convs_by_hand(model: torch.nn.Module, height: int, width: int) -> list[tuple
 
 
 @pytest.mark.parametrize(
-    "frozen", [(), MODULES[:6], MODULES[1:], MODULES[:4], ("layer4",), ("layer1", "layer3", "fc"), ("fc",)]
+    "frozen",
+    [(), MODULES[:6], MODULES[1:], MODULES[:4], ("layer4",), ("layer1", "layer3", "fc"), ("fc",), ("bn1",), ("conv1",)],
 )
 def test_freeze_tree_counts_what_backward_does(frozen) -> None:
     shown, model = tree()
-    work, all_work, trained_before, reached = 0, 0, False, set()
+    work, all_work, trained_before = 0, 0, False
     for number, (module, multiplications) in enumerate(convs_by_hand(model, 32, 64)):
         work += multiplications * (1 + (module not in frozen) + trained_before)
         all_work += multiplications * (3 - (number == 0))
-        reached |= {module} if trained_before else set()
-        trained_before = trained_before or module not in frozen
+        after_conv1 = number == 0 and "bn1" not in frozen
+        trained_before = trained_before or module not in frozen or after_conv1
+    reached = [name for place, name in enumerate(MODULES) if not set(MODULES[:place]) <= set(frozen)]
     said = text(shown.draw(**ticked(*frozen)))
     sizes = {name: counted(model.get_submodule(name)) for name in MODULES}
     total = sum(sizes.values())
@@ -745,12 +747,22 @@ def test_freeze_tree_counts_what_backward_does(frozen) -> None:
     share = f"{work / all_work:.0%}"
     assert f"A step needs {share} of the operations of training all (counted by PyTorch: {share})" in said
     for name in MODULES:
-        if name == "bn1":
-            continue
         way = "only passed through" if name in reached else "not reached"
         if name not in frozen:
             way = "for its weights and on to what is before" if name in reached else "for its weights"
         assert f"{name}\n{sizes[name]:,}\n{'frozen' if name in frozen else 'trained'}\n{way}\n" in said
+
+
+def test_freeze_tree_knows_the_way_through_modules_without_a_conv() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.LayerNorm(5), torch.nn.Dropout(), torch.nn.Linear(5, 3))
+    shown = widgets.FreezeTree(model, ("0", "1", "2", "3"), torch.rand(2, 4))
+    state = torch.get_rng_state()
+    said = text(shown.draw(**{"0": False, "1": True, "2": True, "3": True}))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert "1\n10\nfrozen\nonly passed through\n" in said
+    assert "2\n0\nfrozen\nonly passed through\n" in said
+    said = text(shown.draw(**{"0": True, "1": True, "2": True, "3": False}))
+    assert "1\n10\nfrozen\nnot reached\n" in said
 
 
 def test_freeze_tree_leaves_the_model_alone_and_says_so_if_all_is_frozen() -> None:

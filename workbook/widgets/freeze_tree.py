@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from statistics import median
 
 import ipywidgets
+import torch
 from torch import Tensor, nn
 
 from helpers.freezing import freeze, measured_step, step_costs
+from helpers.random_states import random_states_kept
 
 from .interactive import Interactive, bar, table
 
@@ -50,20 +52,38 @@ class FreezeTree(Interactive):
             return "<p>All is frozen: there is nothing to train, and no backward pass.</p>"
         model = self._frozen(chosen)
         costs = step_costs(model, self.x)
+        passed = self._passed(model)
         rows = []
         for name in self.modules:
             own = [cost for cost in costs if self._ticked(cost.name) == name]
-            way = _way(trained=not ticked[name], passed=any(cost.for_inputs for cost in own))
+            way = _way(trained=not ticked[name], passed=name in passed)
             kept = sum(cost.kept for cost in own)
             rows.append((name, f"{self.sizes[name]:,}", "frozen" if ticked[name] else "trained", way, _megabytes(kept)))
         between = sum(cost.kept for cost in costs) - sum(cost.kept for cost in costs if self._ticked(cost.name))
         rows.append(("(between them)", "", "", "", _megabytes(between)))
-        head = ("module", "parameters", "", "gradients are computed", "kept for backward")
+        head = ("module", "parameters", "state", "gradients are computed", "kept for backward")
         return table(head, rows) + self._said(chosen, sum(c.step for c in costs), sum(c.kept for c in costs), model)
 
     def _ticked(self, layer: str) -> str | None:
         """The module that can be ticked in which a layer is, if any."""
         return next((name for name in self.modules if f"{layer}.".startswith(f"{name}.")), None)
+
+    def _passed(self, model: nn.Module) -> set[str]:
+        """The modules whose input takes a gradient, so that backward passes through them to what is before."""
+        found: set[str] = set()
+        hooks = []
+        for name in self.modules:
+
+            def note(_module: nn.Module, given: tuple[object, ...], name: str = name) -> None:
+                if any(isinstance(part, Tensor) and part.requires_grad for part in given):
+                    found.add(name)
+
+            hooks.append(model.get_submodule(name).register_forward_pre_hook(note))
+        with torch.enable_grad(), random_states_kept():
+            model(self.x)
+        for hook in hooks:
+            hook.remove()
+        return found
 
     def measure(self, _button: object = None) -> None:
         """Add to what is shown how long a step takes now, and how long if all is trained."""
