@@ -164,7 +164,7 @@ MISTAKES = {  # what is wrong -> name of the recipe, what stands there, what wou
     "lists are not searched": ("shapes_in", "dict | list | tuple):", "dict):"),
     "one prefix is taken off": ("without_prefixes", "while not found", "if not found"),
     "one nest is opened": ("unwrapped", "return unwrapped(checkpoint[found[0]], nests)", "return checkpoint[found[0]]"),
-    "the model is loaded into itself": ("load_all_but", "load_state_dict(body,", "load_state_dict(in_model,"),
+    "the model is loaded into itself": ("load_all_but", "load_state_dict(body,", "load_state_dict(model.state_dict(),"),
     "it keeps its own tensors": ("load_what_fits", "{key: state_dict[key] for", "{key: in_model[key] for"),
     "rules do not follow one another": ("renamed", "for name in names]", "for name in state_dict]"),
     "pairs of the model alone": (
