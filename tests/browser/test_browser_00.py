@@ -53,6 +53,17 @@ def test_choosing_a_lesson_leaves_the_way_to_it(lesson_map) -> None:
     expect(lesson_map.view.locator("tbody tr")).to_have_count(1)
 
 
+def test_a_change_is_read_out_in_one_line_that_stays(lesson_map) -> None:
+    line = lesson_map.root.locator('[role="status"]')
+    expect(line).to_have_count(1)
+    element = line.element_handle()
+    lesson_map.control("I want to reach").select_option(f"{LESSONS[0].number} {LESSONS[0].title}")
+    expect(line).to_have_text(
+        f"0 of {len(LESSONS[0].exercises)} exercises passed; {LESSONS[0].minutes} minutes of lessons left."
+    )
+    assert element.evaluate("line => line.isConnected")
+
+
 def test_a_passed_exercise_gets_a_tick_and_a_longer_bar(lesson, lab, lesson_map) -> None:
     row = lesson_map.view.locator("tbody tr").nth(1)
     assert share(row) == 0
