@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 
 from helpers.atomic_files import replacing
 from helpers.errors import WeightsError
@@ -80,13 +81,20 @@ def start_again(name: str, place: Path) -> Path | None:
 
 def as_nobody_has_run_it(source: Path) -> str:
     """A notebook without outputs; links to what is not copied lead to the original."""
-    notebook = nbformat.read(source, as_version=4)
+    notebook = without_outputs(source)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(_from_here, cell.source)
+    return nbformat.writes(notebook)
+
+
+def without_outputs(path: Path) -> NotebookNode:
+    """A notebook that nobody has run: predictions come before results, and an interactive would be a dead picture."""
+    notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        else:
-            cell.source = LINK.sub(_from_here, cell.source)
-    return nbformat.writes(notebook)
+    return notebook
 
 
 def _from_here(link: re.Match[str]) -> str:

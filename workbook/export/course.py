@@ -12,9 +12,10 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from ..places import NOTEBOOKS
 from .errors import ExportError
 from .merging import definitions, merge
-from .notebooks import NOTEBOOKS, without_outputs
+from .notebooks import with_links
 
 CHECK = re.compile(r'^check\("([\d.]+)", (?!wrong)(\w+)\)$', flags=re.M)
 # imported here, for a learner may define a `check` of their own; `judge` is it without a picture
@@ -56,7 +57,7 @@ def write_course(folder: Path, lessons: Sequence[str]) -> None:
             raise ExportError(f"the solutions of {name} are not here")
         path = folder / "source" / Path(name).stem / name
         path.parent.mkdir(parents=True)
-        nbformat.write(_assignment(without_outputs(name, places), nbformat.read(solution, as_version=4)), path)
+        nbformat.write(_assignment(with_links(name, places), nbformat.read(solution, as_version=4)), path)
 
 
 def _assignment(lesson: NotebookNode, solutions: NotebookNode) -> NotebookNode:

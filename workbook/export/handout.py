@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 from ..places import WORKBOOK
-from .notebooks import without_outputs
+from .notebooks import with_links
 
 # benchmarks and the scripts in data are what lessons and data/README.md speak of
 FOLDERS = ("helpers", "workbook", "data", "benchmarks")
@@ -31,7 +31,7 @@ def write_handout(folder: Path, lessons: Sequence[str]) -> None:
         shutil.copy(WORKBOOK / name, folder / name)
     (folder / "notebooks").mkdir()
     for name in lessons:
-        nbformat.write(without_outputs(name, {name: name for name in lessons}), folder / "notebooks" / name)
+        nbformat.write(with_links(name, {name: name for name in lessons}), folder / "notebooks" / name)
     readme = (WORKBOOK / "README.md").read_text(encoding="utf-8")
     (folder / "README.md").write_text(with_live_links(readme, folder), encoding="utf-8")
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-import nbformat
 from nbformat import NotebookNode
 
-from ..places import WORKBOOK
+from ..my_lessons import without_outputs
+from ..places import NOTEBOOKS
 from .errors import ExportError
 
-NOTEBOOKS = WORKBOOK / "notebooks"
 LINK = re.compile(r"\[([^\]]+)\]\(([\w/]+\.ipynb)\)")
 
 
@@ -24,17 +23,15 @@ def chosen_lessons(numbers: Sequence[str]) -> list[str]:
     return [name for number, name in known.items() if number in (numbers or known)]
 
 
-def without_outputs(lesson: str, places: Mapping[str, str]) -> NotebookNode:
-    """A lesson that nobody has run: predictions come before results, and an interactive would be a dead picture.
+def with_links(lesson: str, places: Mapping[str, str]) -> NotebookNode:
+    """A lesson that nobody has run, in another place.
 
     Args:
         lesson: the name of its notebook.
         places: where the other notebooks lie, seen from there; of a link to any other notebook, its words remain.
     """
-    notebook = nbformat.read(NOTEBOOKS / lesson, as_version=4)
+    notebook = without_outputs(NOTEBOOKS / lesson)
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-        else:
+        if cell.cell_type == "markdown":
             cell.source = LINK.sub(lambda m: f"[{m[1]}]({places[m[2]]})" if m[2] in places else m[1], cell.source)
     return notebook
