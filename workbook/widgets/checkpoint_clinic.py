@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from helpers.state_dict import explain
 
-from .interactive import Interactive, plain_table
+from .interactive import BOX, Interactive, plain_table
 
 __all__ = ["CheckpointClinic", "make_patients"]
 
 MARK = "\u2717"
 KEYS = "keys of the checkpoint and of the model"
-BOX = "max-height: 24em; overflow: auto; border: 1px solid var(--jp-border-color2, #bdbdbd); padding: 0 1em"
+FRAME = f"{BOX}; border: 1px solid var(--jp-border-color2, #bdbdbd); padding: 0 1em"
 # What Python cannot set: the heads of the lists stay where they are while the lists scroll, and the first line with a
 # mark is in sight.
 FOR_BROWSERS = f"""<style onload="
@@ -86,7 +86,7 @@ def marked(lines: Sequence[str], others: Sequence[str]) -> list[str]:
 def scrolling(in_checkpoint: Sequence[str], in_model: Sequence[str]) -> str:
     """Lines of the checkpoint and of the model, HTML already, in one box that scrolls, by keyboard, too."""
     lists = plain_table(("the checkpoint has", "the model has"), [("<br>".join(in_checkpoint), "<br>".join(in_model))])
-    return f'<div tabindex="0" role="region" aria-label="{KEYS}" style="{BOX}">{FOR_BROWSERS}{lists}</div>'
+    return f'<div tabindex="0" role="region" aria-label="{KEYS}" style="{FRAME}">{FOR_BROWSERS}{lists}</div>'
 
 
 def make_patients(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, object]]:

@@ -55,6 +55,9 @@ UNSIGNED: dict[str, Any] = {"Software": None}  # a picture without the version o
 FONT = "color: var(--jp-content-font-color1, inherit); line-height: 1.6"
 
 
+BOX = "max-height: 24em; overflow: auto"  # of a long list, which scrolls by itself
+
+
 INTERACTIVES: dict[str, type[Interactive]] = {}
 """Name of a module in this folder -> the interactive in it."""
 
@@ -136,7 +139,9 @@ class Interactive(ipywidgets.VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Also what is drawn: committed notebooks keep that alone, and other programs show it that know no widgets."""
         still = f"<p>(Run this cell to use the controls of this {escape(self.name)}.)</p>"
-        drawn = {"text/plain": f"<{self.name}>", "text/html": self.view.value + still}
+        # where it is stored, nothing can take the focus, so nothing may need it to be scrolled
+        whole = self.view.value.replace(BOX, "")
+        drawn = {"text/plain": f"<{self.name}>", "text/html": whole + still}
         return super()._repr_mimebundle_(**kwargs) | drawn
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from helpers.state_dict import LoadReport, match_keys
 
-from .interactive import Interactive, bar
+from .interactive import BOX, Interactive, bar
 
 __all__ = ["KeyMatcher", "make_student_and_teacher"]
 
@@ -79,7 +79,7 @@ def keys_html(report: LoadReport, hide_loaded: bool) -> str:
         )
     head = "".join(f'<th scope="col" {cells}>{title}</th>' for title in ("in the checkpoint", "in the model", "result"))
     return (
-        '<div tabindex="0" role="region" aria-label="keys" style="max-height: 24em; overflow: auto">'
+        f'<div tabindex="0" role="region" aria-label="keys" style="{BOX}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
