@@ -840,9 +840,17 @@ def test_upsampling_bench_compares_with_interpolation(size, stride, padding, sta
     assert ("it is interpolation;" in said) == interpolates
     assert interpolates or f"differs from interpolation by up to {middle:.3f};" in said
     assert f"at the border it differs by up to {difference.max():.3f} (" in said
+    one, spread = torch.zeros(1, 5, 5), 4 * stride + size
+    one[0, 2, 2] = 255
+    drawn_numbers = {
+        f"the kernel: {size} x {size}": kernels[start].numpy(),
+        f"one point, upsampled: {spread} x {spread}": laid_down(one, kernels[start], stride, 0),
+        f"the image, upsampled: {13 * stride} x {17 * stride}": expected,
+        f"difference to bilinear interpolation: {13 * stride} x {17 * stride}": np.abs(expected - right),
+    }
     assert re.findall('alt="([^"]*)"', html) == [
-        "the kernel", "one point, upsampled", "the image, upsampled", "difference to bilinear interpolation",
-    ]  # fmt: skip
+        f"{what} numbers from {numbers.min():.3f} to {numbers.max():.3f}" for what, numbers in drawn_numbers.items()
+    ]
     _, _, larger, apart = pictures(html)
     for drawn, pixels in ((larger, expected), (apart, np.abs(expected - right))):
         wanted = np.round(255 * np.clip(pixels, 0, 1)).transpose(1, 2, 0)
@@ -895,6 +903,41 @@ def test_upsampling_bench_draws_the_same_each_time_and_leaves_random_numbers_alo
 def pictures_differ(one: str, other: str) -> bool:
     pairs = list(itertools.zip_longest(pictures(one), pictures(other)))
     return any(a is None or b is None or a.shape != b.shape or (a != b).any() for a, b in pairs)
+
+
+def drawn_in_every_state(shown: Interactive) -> list[str]:
+    """What an interactive shows as it opens, and after each single change of one of its controls."""
+    drawn = [shown.view.value]
+    for control in shown.controls.values():
+        opens = control.value
+        if isinstance(control, ipywidgets.IntSlider):
+            values = [control.min, (control.min + control.max) // 2, control.max]
+        elif isinstance(control, ipywidgets.Checkbox):
+            values = [not opens]
+        else:
+            values = [value for _, value in control._options_full]
+        for control.value in values:
+            drawn.append(shown.view.value)
+        control.value = opens
+    return drawn
+
+
+@pytest.fixture
+def grafts() -> widgets.CutAndGraft:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, 7, 9), dtype=torch.uint8)
+    return widgets.CutAndGraft(networks.resnet18(width=0.125), ["layer1", "layer4"], images, ["a", "b"])
+
+
+def test_two_pictures_have_two_alternative_texts(explorer, grafts) -> None:
+    images = {}
+    for shown in (explorer, surgery(), grafts, bench()[0]):
+        seen: dict[str, str] = {}
+        for html_ in drawn_in_every_state(shown):
+            for alt, pixels in re.findall(r'<img alt="([^"]*)"[^>]*base64,([^"]*)"', html_):
+                assert seen.setdefault(alt, pixels) == pixels, f"{shown.name}: two pictures are called {alt!r}"
+        images[shown.name] = len(seen)
+    assert min(images.values()) > 4
 
 
 def test_upsampling_bench_draws_whatever_its_controls_allow() -> None:

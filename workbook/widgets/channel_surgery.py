@@ -121,7 +121,7 @@ class ChannelSurgery(Interactive):
 
     def _responses(self, old: Tensor, found: Tensor) -> str:
         limit = 4 * old.std().item() or 1.0  # the same for all rules, so that widths can be compared
-        drawn = picture(plots.mirrored_histograms(old, found, limit), "responses before and after")
+        drawn = picture(plots.mirrored_histograms(old, found, limit), _spread(old, found))
         return (
             f"<p>What {escape(self.conv_name)} puts out for all images, without its bias, from {-limit:.2g} to "
             f"{limit:.2g}, 0 in the middle. Above, grey: the RGB network. Below, blue: the new one.<br>"
@@ -134,7 +134,9 @@ class ChannelSurgery(Interactive):
         limit = old.abs().quantile(0.98).item() or 1.0
         down = {1: "one channel", 3: "three channels as colours"}.get(channels, f"down: {channels} channels")
         rgb = picture(plots.kernel_grid(old, limit), "kernels for red, green and blue")
-        grid = picture(plots.kernel_grid(new, limit, rows=12), f"kernels for {channels} channels")
+        sizes = ", ".join(f"{size:.2g}" for size in new.abs().mean(dim=(0, 2, 3)).tolist())
+        kernels = "kernels for 1 channel" if channels == 1 else f"kernels for {channels} channels"
+        grid = picture(plots.kernel_grid(new, limit, rows=12), f"{kernels}: mean size of a number by channel {sizes}")
         return (
             f"<p>Old kernels, for outputs 1 to {min(out, 16)} of {out}; as colours, mid-grey is 0.<br>{rgb}<br>"
             f"New kernels below them: {down}.<br>{grid}</p>"
@@ -147,6 +149,10 @@ class ChannelSurgery(Interactive):
     def _right(self, probabilities: Tensor) -> str:
         guesses = [self.classes[i] for i in probabilities.argmax(1)]
         return str(sum(guess == truth for guess, truth in zip(guesses, self.truth, strict=True)))
+
+
+def _spread(old: Tensor, found: Tensor) -> str:
+    return f"responses before, standard deviation {old.std():.3f}, and after, {found.std():.3f}"
 
 
 def _grey(images: Tensor, size: int) -> Tensor:

@@ -106,7 +106,9 @@ class CutAndGraft(Interactive):
         maps = self.maps[cut][image]
         channels, height, width = maps.shape
         limit = maps.abs().quantile(0.98).item() or 1.0
-        drawn = picture(plots.kernel_grid(maps[:, None], limit, side=48), f"maps behind {cut}")
+        zeros = (maps == 0).float().mean()
+        alt = f"maps behind {cut}: {zeros:.0%} of their numbers are 0, the largest is {maps.max():.2g}"
+        drawn = picture(plots.kernel_grid(maps[:, None], limit, side=48), alt)
         return (
             f"<p>What {escape(cut)} puts out for this image: {min(channels, 16)} of its {channels} maps of "
             f"{height} x {width}. Mid-grey is 0, white {limit:.2g} or more.<br>{drawn}</p>"

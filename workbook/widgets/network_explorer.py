@@ -194,7 +194,12 @@ def kernels_html(layer: Layer, arrangement: str) -> str:
             "mid-grey",
             "white",
         )
-    grid = picture(plots.kernel_grid(shown, limit), f"kernels of {layer.name}, {arrangement}")
+    beside_each_other = shown.diff(dim=3).abs().mean() if width > 1 else torch.tensor(0.0)
+    alt = (
+        f"kernels of {layer.name}, {arrangement}: numbers from {shown.min():.2g} to {shown.max():.2g}, "
+        f"those beside each other differ by {beside_each_other:.2g} on average"
+    )
+    grid = picture(plots.kernel_grid(shown, limit), alt)
     return (
         f"<p>Kernels of {height}x{width}, {MEANING[arrangement]}.<br>"
         f"Across: outputs 1 to {min(out, 16)} of {out}; {down} that each output reads.<br>"

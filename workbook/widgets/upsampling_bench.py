@@ -56,13 +56,14 @@ class UpsamplingBench(Interactive):
         spread = F.conv_transpose2d(point, kernel[None, None], stride=stride)
         limit = 1.2 * kernel.abs().max().item() or 1.0  # so that no kernel is white on a white page
         parts = [
-            f"the kernel<br>{_grey(kernel, limit, 'the kernel')}",
-            f"one point of 5 x 5<br>{_grey(spread[0, 0], limit, 'one point, upsampled')}",
-            f"the image<br>{_colours(larger, 'the image, upsampled')}",
+            f"the kernel<br>{_grey(kernel, limit, _range('the kernel', kernel))}",
+            f"one point of 5 x 5<br>{_grey(spread[0, 0], limit, _range('one point, upsampled', spread))}",
+            f"the image<br>{_colours(larger, _range('the image, upsampled', larger))}",
         ]
         if larger.shape == wanted.shape:
             difference = (larger - wanted).abs()
-            parts.append(f"difference<br>{_colours(difference, 'difference to bilinear interpolation')}")
+            alt = _range("difference to bilinear interpolation", difference)
+            parts.append(f"difference<br>{_colours(difference, alt)}")
         return beside(*parts) + self._said(larger, wanted, stride, padding)
 
     def upsampled(self, kernel: Tensor, stride: int, padding: int) -> Tensor:
@@ -105,6 +106,12 @@ def make_kernel(size: int, stride: int, start: str) -> Tensor:
     with torch.random.fork_rng():  # the same each time, and nobody else's random numbers change
         torch.manual_seed(0)
         return nn.ConvTranspose2d(1, 1, size).weight.detach()[0, 0]
+
+
+def _range(what: str, values: Tensor) -> str:
+    """What a picture shows, its size and its numbers: the alternative text."""
+    height, width = values.shape[-2:]
+    return f"{what}: {height} x {width} numbers from {values.min():.3f} to {values.max():.3f}"
 
 
 def _grey(values: Tensor, limit: float, alt: str) -> str:
