@@ -54,6 +54,7 @@ def flipped(weight: Tensor, in_channels: int, places: Sequence[int]) -> Tensor:
 
 
 SORTED = "`places` stand in the order red, green, blue; sorted, they say nothing of which colour goes where."
+BACKWARDS = "the first of `places` is for red, not for blue."
 FLIPPED = "flip(1) turns RGB into BGR and knows no other order; `places` says where each colour goes."
 SILENT = "the other channels should be silent: zeros."
 SCALED = "the kernels keep their size: the other channels add nothing."
@@ -68,6 +69,7 @@ MISTAKES = (
     ),
     Mistake(SORTED, lambda weight, in_channels, places: right(weight, in_channels, sorted(places))),
     Mistake(FLIPPED, flipped),
+    Mistake(BACKWARDS, lambda weight, in_channels, places: right(weight, in_channels, places[::-1])),
     Mistake(SILENT, repeated),
     Mistake(SILENT, loud),
     Mistake("places are counted from 0.", counted_from_one),
@@ -84,6 +86,7 @@ MISTAKES = (
     Mistake(MORE_CHANNELS, taken),
     Mistake(MORE_CHANNELS, taken_if_there_are_more),
     Mistake(KEEPS_TYPE, in_float),
+    Mistake(KEEPS_TYPE, lambda weight, in_channels, places: right(weight.double(), in_channels, places)),
     Mistake(KEEPS_TYPE, lambda weight, in_channels, places: right(weight, in_channels, places).float()),
     Mistake(
         "the new weight has `in_channels` channels, not always three.",
@@ -105,7 +108,7 @@ def verify(answer: Any) -> None:
     """`place(weight, in_channels, places) -> weight`."""
     weight = torch.arange(1.0, 121.0).reshape(5, 3, 2, 4)
     cases = {
-        "for seven channels with red in 4, green in 2, blue in 1": (7, (4, 2, 1)),
+        "for seven channels with red in 4, green in 1, blue in 2": (7, (4, 1, 2)),
         "for blue, red, green": (3, (1, 2, 0)),
         "for blue, green, red": (3, (2, 1, 0)),
     }
@@ -117,11 +120,17 @@ def verify(answer: Any) -> None:
             if isinstance(got, Tensor) and got.shape == expected.shape and torch.equal(got[:, list(places)], weight):
                 causes.append((SILENT, got))  # the colours are right, so what differs is elsewhere
             compare(got, expected, "the weight", causes)
+            expect_type(got, weight)
     exact = torch.full((1, 3, 1, 1), 0.1, dtype=torch.float64)
     with case("for a weight in double precision"):
         got = call(answer, exact, 4, (3, 0, 1), crashes=CRASHES)
-    if got.dtype != torch.float64:
-        raise NotYet(f"a float64 weight comes back as {got.dtype}.{because(f'{KEEPS_TYPE}.')}")
+        expect_type(got, exact)
+
+
+def expect_type(got: Tensor, weight: Tensor) -> None:
+    """It is that of the weight."""
+    if got.dtype != weight.dtype:
+        raise NotYet(f"a weight of {weight.dtype} comes back as {got.dtype}.{because(f'{KEEPS_TYPE}.')}")
 
 
 EXERCISE = Exercise(
