@@ -25,7 +25,7 @@ from helpers.random_states import random_states_kept
 
 from . import progress
 from .exercises import find
-from .exercises.checking import NotAttempted, NotYet, describe, shorten
+from .exercises.checking import Exercise, NotAttempted, NotYet, describe, shorten
 from .places import NOTEBOOKS
 
 COLOURS = {
@@ -106,7 +106,11 @@ def hint(exercise: str) -> Feedback:
 
 def judge(number: str, answer: Any) -> Feedback:
     """What `check` says, without showing it."""
-    exercise = find(_quoted(number, answer))
+    return verdict(number, find(_quoted(number, answer)), answer)
+
+
+def verdict(number: str, exercise: Exercise, answer: Any) -> Feedback:
+    """What is to be said of an answer to this exercise."""
     try:
         with _surroundings_kept():
             exercise.verify(answer)

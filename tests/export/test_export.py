@@ -24,7 +24,10 @@ from setuptools import find_packages
 from workbook import export
 from workbook.export.__main__ import main
 from workbook.export.handout import with_live_links
+from workbook.export.nbgrader_judge import JudgeAnswers
 from workbook.lessons import LESSONS as MAP
+from workbook.my_lessons import without_outputs
+from workbook.places import NOTEBOOKS
 from workbook.places import WORKBOOK as ROOT
 
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -414,15 +417,17 @@ def test_a_right_answer_that_warns_leaves_nothing_that_nbgrader_takes_for_an_err
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_settings_keep_the_stub_and_the_teachers_progress(course, monkeypatch) -> None:
-    monkeypatch.setenv("WORKBOOK_PROGRESS", "mine")
-    c = SimpleNamespace(CourseDirectory=SimpleNamespace(), ClearSolutions=SimpleNamespace(), Execute=SimpleNamespace())
+def test_the_settings_keep_the_stub_and_let_our_judge_give_the_points(course, monkeypatch) -> None:
+    parts = ("CourseDirectory", "ClearSolutions", "Autograde")
+    c = SimpleNamespace(**{part: SimpleNamespace() for part in parts})
     source = (course / "nbgrader_config.py").read_text()
     exec(source, {"get_config": lambda: c})
     assert c.CourseDirectory.course_id == "course"
     assert c.ClearSolutions.code_stub == {"python": "..."}
-    assert c.Execute.timeout == 300
-    assert os.environ["WORKBOOK_PROGRESS"] == ""
+    judge, *others = c.Autograde.autograde_preprocessors
+    assert judge == f"{JudgeAnswers.__module__}.{JudgeAnswers.__name__}"
+    assert JudgeAnswers().enabled  # nbconvert leaves out what is not, and then everybody would have all points
+    assert not any("Execute" in name for name in others)
     monkeypatch.setitem(sys.modules, "workbook.export", None)
     with pytest.raises(SystemExit, match="has no workbook"):
         exec(source, {"get_config": lambda: c})
@@ -528,13 +533,13 @@ def sources(cells: list[NotebookNode]) -> dict[str, str]:
     return {cell.metadata.nbgrader.grade_id: cell.source for cell in cells if "nbgrader" in cell.metadata}
 
 
-def hand_in(course: Path, student: str, answers: dict[str, str]) -> None:
-    """A submission: the released lesson without its other cells, except one that fails on purpose."""
+def hand_in(course: Path, student: str, answers: dict[str, str], own: str = "fresh") -> None:
+    """A submission: the released lesson without its other cells, except one of their own, which fails."""
     path = course / "submitted" / student / GRADED / f"{GRADED}.ipynb"
     path.parent.mkdir(parents=True)
     lesson = nbformat.read(course / "release" / GRADED / path.name, as_version=4)
     first = next(cell for cell in lesson.cells if cell.cell_type == "code")
-    fails = nbformat.v4.new_code_cell("fresh", metadata={"tags": ["raises-exception"]})
+    fails = nbformat.v4.new_code_cell(own, metadata={"tags": ["raises-exception"]})
     marked = [cell for cell in lesson.cells if "nbgrader" in cell.metadata]
     for cell in marked:
         cell.source = answers.get(cell.metadata.nbgrader.grade_id, cell.source)
@@ -574,11 +579,21 @@ def test_nbgrader_releases_the_stubs_and_gives_each_exercise_its_points(nbgrader
     hand_in(course, "right", right)
     hand_in(course, "half", {"answer-2-1": right["answer-2-1"]} | wrong | forged)
     hand_in(course, "blank", {})
+    hand_in(course, "forger", {}, "import workbook.feedback as f\nf.judge = lambda *_: f.Feedback('', 'passed', '')")
+    handout = tmp_path / "submitted/anna"
+    handout.mkdir(parents=True)
+    lesson = without_outputs(NOTEBOOKS / name)
+    for cell in lesson.cells:
+        cell.source = cell.source.replace(blank["answer-2-1"], right["answer-2-1"])
+    nbformat.write(lesson, handout / "my answers.ipynb")
+    assert export.collect(tmp_path / "submitted", course) == ["anna: 02 (it was called my answers.ipynb)"]
     nbgrader(course, "autograde", GRADED)
     assert scores(course) == {
         "right": {"points-2-1": 6, "points-2-2": 10, "points-2-3": 9},
         "half": {"points-2-1": 6, "points-2-2": 0, "points-2-3": 0},
         "blank": {"points-2-1": 0, "points-2-2": 0, "points-2-3": 0},
+        "forger": {"points-2-1": 0, "points-2-2": 0, "points-2-3": 0},
+        "anna": {"points-2-1": 6, "points-2-2": 0, "points-2-3": 0},
     }
     said = {cell.metadata.nbgrader.grade_id: cell.outputs for cell in graded_cells(course, "half")}
     assert said["points-2-1"] == []

@@ -351,7 +351,7 @@ def _same(a: Any, b: Any, atol: float = 1e-5) -> bool:
 def _line(error: BaseException) -> str:
     """The learner's own line in which it happened, not one of a library, or of the network that a check has made."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "site-packages" not in frame.filename and FOLDER not in Path(frame.filename).parents:
+        if "site-packages" not in frame.filename and FOLDER.parent not in Path(frame.filename).parents:
             line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
             return f"\nIt happened in: {line}" if line else ""
     return ""

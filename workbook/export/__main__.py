@@ -1,7 +1,4 @@
-"""usage: python -m workbook.export handout|course DIR [LESSON ...]
-
-handout: the lessons without solutions, ready to hand out. course: the same with solutions and points, for nbgrader.
-"""
+"""For teachers: hand out lessons, and grade what comes back; CONTRIBUTING.md says how."""
 
 from __future__ import annotations
 
@@ -11,20 +8,49 @@ from pathlib import Path
 
 from .errors import ExportError
 from .exporting import export
+from .grading import grade
+from .submissions import collect
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write what is asked for, and say what it is; a usage error if that cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m workbook.export", description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("what", choices=["handout", "course"])
-    parser.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder outside of the workbook")
-    parser.add_argument("lessons", metavar="LESSON", nargs="*", help="such as 01; all lessons if none is named")
+    """Do what is asked for, and say what was done; a usage error if that cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m workbook.export", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, says in (
+        ("handout", "write the lessons without solutions into a new folder, ready to hand out"),
+        ("course", "write them with solutions and points into a new folder, for nbgrader"),
+    ):
+        command = commands.add_parser(name, help=says, description=says)
+        command.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder outside of the workbook")
+        command.add_argument("lessons", metavar="LESSON", nargs="*", help="such as 01; all lessons if none is named")
+    for name, says in (
+        ("collect", "put right what came back, a line for each student"),
+        ("grade", "judge what came back; writes grades.csv, class.html and _pages/NAME.html into the folder"),
+    ):
+        command = commands.add_parser(name, help=says, description=says)
+        command.add_argument("folder", metavar="SUBMITTED", type=Path, help="with NAME/LESSON.ipynb of each student")
+        if name == "collect":
+            command.add_argument("--course", type=Path, help="of nbgrader; into its `submitted` they are put, too")
+        else:
+            command.add_argument("lessons", metavar="LESSON", nargs="*", help="such as 01; all that were handed in")
+            command.add_argument("--jobs", type=int, help="answers judged at one time; as many as there are cores")
     chosen = parser.parse_args(arguments)
     try:
-        exported = export(chosen.folder, chosen.lessons, nbgrader=chosen.what == "course")
+        print(done(chosen))
     except (ExportError, OSError) as error:
         parser.error(str(error))
-    print(f"exported to {chosen.folder}: {', '.join(exported)}")
+
+
+def done(chosen: argparse.Namespace) -> str:
+    """What a command has to say when it is done."""
+    if chosen.command == "collect":
+        return "\n".join(collect(chosen.folder, chosen.course))
+    if chosen.command == "grade":
+        grades = grade(chosen.folder, chosen.lessons, chosen.jobs)
+        students, passed = {each.student for each in grades}, sum(each.state == "passed" for each in grades)
+        return f"{len(students)} students, {passed} of {len(grades)} exercises passed: {chosen.folder / 'grades.csv'}"
+    exported = export(chosen.folder, chosen.lessons, nbgrader=chosen.command == "course")
+    return f"exported to {chosen.folder}: {', '.join(exported)}"
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from ..places import NOTEBOOKS
+from .answers import answers_in
 from .errors import ExportError
 from .merging import definitions, merge
+from .nbgrader_judge import POINTS
 from .notebooks import with_links
 
 CHECK = re.compile(r'^check\("([\d.]+)", (?!wrong)(\w+)\)$', flags=re.M)
@@ -31,7 +33,6 @@ assert feedback.kind == "passed", feedback"""
 
 CONFIG = '''"""Settings of this course; run nbgrader in this folder."""
 
-import os
 import sys
 
 try:
@@ -42,8 +43,15 @@ except ImportError:
 c = get_config()
 c.CourseDirectory.course_id = {course!r}
 c.ClearSolutions.code_stub = {{"python": "..."}}  # students get the stubs of the lessons, which a check recognises
-c.Execute.timeout = 300  # seconds for one cell; the default of 30 is too short for cells that train
-os.environ["WORKBOOK_PROGRESS"] = ""  # what students pass is not ticked on the teacher's map
+c.Autograde.autograde_preprocessors = [  # nbgrader's own, but for the first, which takes the place of Execute
+    "workbook.export.nbgrader_judge.JudgeAnswers",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 '''
 
 
@@ -58,6 +66,37 @@ def write_course(folder: Path, lessons: Sequence[str]) -> None:
         path = folder / "source" / Path(name).stem / name
         path.parent.mkdir(parents=True)
         nbformat.write(_assignment(with_links(name, places), nbformat.read(solution, as_version=4)), path)
+
+
+def as_handed_in(student: NotebookNode, assignment: NotebookNode) -> NotebookNode:
+    """A student's notebook in the form that nbgrader grades, whatever became of its cells.
+
+    Args:
+        student: a lesson of a handout or of a release, worked on.
+        assignment: the same lesson in `source` of the course.
+    """
+    points = {cell.metadata.nbgrader.grade_id: cell for cell in assignment.cells if _grade_id(cell, "points")}
+    asked = dict(match for cell in points.values() for match in POINTS.findall(cell.source))
+    made = nbformat.from_dict(student)
+    made.cells = [cell for cell in made.cells if not POINTS.search(cell.source)]
+    for cell in made.cells:
+        cell.metadata.pop("nbgrader", None)
+    code = [cell for cell in made.cells if cell.cell_type == "code"]
+    for exercise, answers in answers_in(made, asked).items():
+        number = exercise.replace(".", "-")
+        cell = code[answers[0].cell] if answers else nbformat.v4.new_code_cell(f"# exercise {exercise} is missing")
+        if not answers:
+            made.cells.append(cell)
+        elif "nbgrader" in cell.metadata:  # two answers in one cell
+            cell = nbformat.v4.new_code_cell(f"# exercise {exercise} is answered above")
+            made.cells.append(cell)
+        cell.metadata["nbgrader"] = _metadata(f"answer-{number}", solution=True)
+        made.cells.insert(made.cells.index(cell) + 1, points[f"points-{number}"])
+    return made
+
+
+def _grade_id(cell: NotebookNode, kind: str) -> bool:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "").startswith(f"{kind}-")
 
 
 def _assignment(lesson: NotebookNode, solutions: NotebookNode) -> NotebookNode:

@@ -1,0 +1,181 @@
+"""A class whose notebooks come back as they do: right, half, blank, renamed, broken."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from workbook.export import __main__ as command
+from workbook.export import grading
+from workbook.export.answers import answers_in, asked_in
+from workbook.export.errors import ExportError
+from workbook.export.submissions import collect
+from workbook.my_lessons import without_outputs
+from workbook.places import NOTEBOOKS
+
+LESSON = next(NOTEBOOKS.glob("02_*.ipynb")).name
+ASKED = asked_in(without_outputs(NOTEBOOKS / LESSON))
+RIGHT = {
+    exercise: answers[0].code
+    for exercise, answers in answers_in(nbformat.read(NOTEBOOKS / "solutions" / LESSON, as_version=4), ASKED).items()
+}
+
+
+def worked_on(answers: dict[str, str]) -> nbformat.NotebookNode:
+    """The lesson with these answers in the cells of their exercises."""
+    notebook = without_outputs(NOTEBOOKS / LESSON)
+    for cell in notebook.cells:
+        for exercise, code in answers.items():
+            if f'check("{exercise}"' in cell.source:
+                cell.source = f'{code}\n\n\ncheck("{exercise}", {ASKED[exercise]})'
+    return notebook
+
+
+def cell_of(notebook: nbformat.NotebookNode, exercise: str) -> int:
+    return next(i for i, cell in enumerate(notebook.cells) if f'check("{exercise}"' in cell.source)
+
+
+def without_2_2() -> nbformat.NotebookNode:
+    notebook = worked_on(RIGHT)
+    del notebook.cells[cell_of(notebook, "2.2")]
+    return notebook
+
+
+def with_one_id() -> str:
+    given = json.loads(nbformat.writes(worked_on(RIGHT)))
+    for cell in given["cells"]:
+        cell["id"] = "same"
+    return json.dumps(given)
+
+
+def with_a_copied_cell() -> nbformat.NotebookNode:
+    notebook = worked_on(RIGHT)
+    place = cell_of(notebook, "2.2")
+    stub = nbformat.v4.new_code_cell(without_outputs(NOTEBOOKS / LESSON).cells[place].source)
+    notebook.cells.insert(place + 1, stub)
+    return notebook
+
+
+ALL, NONE = (6, 10, 9), (0, 0, 0)
+WRONG = "def unwrap(checkpoint):\n    return checkpoint"
+CLASS: dict[str, tuple[str, Callable[[], nbformat.NotebookNode | str | bytes], tuple[int, ...], str]] = {
+    # student -> name of the file, what is in it, points, what `collect` says
+    "right": (LESSON, lambda: worked_on(RIGHT), ALL, "02"),
+    "half": (LESSON, lambda: worked_on({"2.1": RIGHT["2.1"], "2.2": WRONG}), (6, 0, 0), "02"),
+    "blank": (LESSON, lambda: worked_on({}), NONE, "02"),
+    "renamed": ("Kopie (2).ipynb", lambda: worked_on(RIGHT), ALL, "02 (it was called Kopie (2).ipynb)"),
+    "deleted": (LESSON, without_2_2, (6, 0, 9), "02 (2.2 is missing)"),
+    "copied": (LESSON, with_a_copied_cell, ALL, "02 (2.2 is there 2 times, the best counts)"),
+    "one id": (LESSON, with_one_id, ALL, "02 (cells had one id)"),
+    "cut": (LESSON, lambda: nbformat.writes(worked_on(RIGHT))[:999], NONE, f"{LESSON} cannot be read as a notebook"),
+    "picture": (LESSON, lambda: b"\x89PNG\xff\xfe", NONE, f"{LESSON} cannot be read as a notebook"),
+    "list": (LESSON, lambda: "[1, 2]", NONE, f"{LESSON} cannot be read as a notebook: it is JSON, but no notebook"),
+    "windows": (LESSON, lambda: b"\xef\xbb\xbf" + nbformat.writes(worked_on(RIGHT)).encode(), ALL, "02"),
+    "text": ("homework.docx", lambda: b"PK\x03\x04\xff", NONE, "homework.docx cannot be read as a notebook"),
+    "=cmd": (LESSON, lambda: worked_on({}), NONE, "02"),
+}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("class") / "submitted"
+    for student, (name, content, _, _) in CLASS.items():
+        (folder / student).mkdir(parents=True)
+        given = content()
+        text = given if isinstance(given, (str, bytes)) else nbformat.writes(given)
+        (folder / student / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    (folder / "absent").mkdir()
+    grading.grade(folder)
+    return folder
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "grades.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_everybody_gets_the_points_that_are_due(graded) -> None:
+    found: dict[str, list[int]] = {}
+    for row in rows(graded):
+        found.setdefault(row["student"], []).append(int(row["points"]))
+    expected = {student.replace("=", "'="): list(points) for student, (_, _, points, _) in CLASS.items()}
+    assert found == expected | {"absent": [0, 0, 0]}
+    assert [row["of"] for row in rows(graded)[:3]] == ["6", "10", "9"]
+    assert {row["lesson"] for row in rows(graded)} == {"02"}
+
+
+def test_what_is_no_zero_is_told_apart(graded) -> None:
+    states = {(row["student"], row["exercise"]): row["state"] for row in rows(graded)}
+    assert states["absent", "2.1"] == states["text", "2.1"] == "not handed in"
+    assert states["cut", "2.1"] == states["picture", "2.3"] == states["list", "2.2"] == "unreadable"
+    assert states["deleted", "2.2"] == "missing"
+    assert states["blank", "2.1"] == "not attempted"
+    assert states["half", "2.2"] == "not yet"
+
+
+def test_pages_say_what_the_checks_say(graded) -> None:
+    page = (graded / "_pages/half.html").read_text(encoding="utf-8")
+    assert "<td>Exercise 2.2</td><td>0 of 10</td><td>not yet</td><td>for a checkpoint that is nested" in page
+    assert "6 of 25 points." in page
+    everybody = (graded / "class.html").read_text(encoding="utf-8")
+    stuck = re.search(r"<td>Exercise 2.2</td><td>1</td><td>(.*?)</td>", everybody)
+    assert stuck
+    assert stuck[1].startswith("the tensors lie one level deeper")
+    assert "<td>Exercise 2.1</td><td>7 of 14</td>" in everybody
+    assert "<td>=cmd</td>" in everybody
+
+
+def test_what_was_judged_is_not_judged_again(graded, monkeypatch) -> None:
+    before, log = rows(graded), graded / grading.VERDICTS
+    monkeypatch.setattr(grading, "best", None)
+    lines = log.read_text(encoding="utf-8")
+    log.write_text(lines + '{"key": "broken off', encoding="utf-8")
+    grading.grade(graded, ["02"])
+    assert rows(graded) == before
+
+
+def test_collect_says_and_mends_what_came_back(graded, capsys) -> None:
+    before = {path: path.read_bytes() for path in graded.rglob("*.ipynb")}
+    command.main(["collect", str(graded)])
+    said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    for student, (_, _, _, expected) in CLASS.items():
+        assert said[student].startswith(expected), student
+    assert said["absent"] == "nothing is here"
+    kept = graded / "renamed/as_it_came/Kopie (2).ipynb"
+    assert kept.read_bytes() == before[graded / "renamed/Kopie (2).ipynb"]
+    assert nbformat.read(graded / "renamed" / LESSON, as_version=4).cells[3].source == worked_on({}).cells[3].source
+    ids = [cell.id for cell in nbformat.read(graded / "one id" / LESSON, as_version=4).cells]
+    assert len(set(ids)) == len(ids)
+    assert collect(graded)[1] == "absent: nothing is here"  # and a second time nothing more happens
+    assert kept.read_bytes() == before[graded / "renamed/Kopie (2).ipynb"]
+
+
+def test_another_lesson_under_this_name_is_graded_as_what_it_is(tmp_path) -> None:
+    other = next(NOTEBOOKS.glob("03_*.ipynb"))
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / LESSON).write_bytes(other.read_bytes())
+    assert {each.lesson for each in grading.grade(tmp_path)} == {"03"}
+    assert {each.state for each in grading.grade(tmp_path, ["02"])} == {"not handed in"}
+
+
+def test_of_two_files_of_a_lesson_the_one_with_its_name_counts(tmp_path) -> None:
+    (tmp_path / "anna").mkdir()
+    nbformat.write(worked_on({"2.1": RIGHT["2.1"]}), tmp_path / "anna" / LESSON)
+    nbformat.write(worked_on(RIGHT), tmp_path / "anna/old.ipynb")
+    assert [each.state for each in grading.grade(tmp_path)] == ["passed", "not attempted", "not attempted"]
+    assert "old.ipynb was not taken" in (tmp_path / "_pages/anna.html").read_text(encoding="utf-8")
+
+
+def test_where_there_is_nothing_to_grade_it_says_so(tmp_path, capsys) -> None:
+    with pytest.raises(ExportError, match="has no folder of a student"):
+        grading.grade(tmp_path)
+    (tmp_path / "anna").mkdir()
+    with pytest.raises(SystemExit):
+        command.main(["grade", str(tmp_path), "77"])
+    assert "there is no lesson '77'" in capsys.readouterr().err
+    with pytest.raises(ExportError, match="there is no folder"):
+        collect(tmp_path / "nowhere")
