@@ -210,16 +210,20 @@ def test_mistakes_are_tried_on_copies() -> None:
     assert x.tolist() == [1, 1]
 
 
-def test_what_is_global_stays_what_it_is() -> None:
+@pytest.mark.parametrize("switches", [False, True])
+def test_what_is_global_stays_what_it_is(switches) -> None:
     def spoils(x):
         torch.manual_seed(0), np.random.seed(0), random.seed(0)  # noqa: NPY002
         torch.set_default_device("meta")
-        torch.set_default_dtype(torch.float64)
-        torch.set_grad_enabled(False)
+        if switches:
+            torch.set_default_dtype(torch.float64)
+            torch.set_grad_enabled(False)
         return 2 * x
 
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
-    assert kind(spoils)[0] == "passed"
+    found, text = kind(spoils)
+    assert found == ("not yet" if switches else "passed")
+    assert ("leaves gradients or the default type switched" in text) == switches
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
     assert random.getstate() == before[2]

@@ -105,8 +105,11 @@ def call(
     if not callable(function):
         raise NotYet(f"hand in the function itself, not a {type(function).__name__}.")
     given = copy.deepcopy(inputs)
+    before = torch.is_grad_enabled(), torch.get_default_dtype()
     with no_hooks_on_all_modules():
         answer = _run(function, given, crashes)
+    if (torch.is_grad_enabled(), torch.get_default_dtype()) != before:
+        raise NotYet(f"your function leaves gradients or the default type switched.{because(SWITCHED)}")
     if answer is ... or (isinstance(answer, (tuple, list)) and any(part is ... for part in answer)):
         raise NotAttempted
     if answer is None:
@@ -142,6 +145,7 @@ IN_PLACE = (
 FROM_THE_DICTIONARY = "pop, del or an assignment on the dictionary itself; work on dict(...) of it, or fill a new one."
 OTHER_MODE = "eval() and train() act on the model that was given, for good; this needs neither, or a copy."
 FROZEN = "requires_grad_(...) acts on the model that was given, for good; detach() or no_grad() leave it alone."
+SWITCHED = "set_grad_enabled and set_default_dtype act on all that follows; `with torch.no_grad():` ends by itself."
 HOOKS_LEFT = "a hook stays until its handle's remove() is called; or hang it into a copy."
 
 

@@ -101,6 +101,14 @@ MISTAKES = (
         walk(shift=lambda apart, kernel, stride, padding: apart * ((kernel - 1) // 2 - padding)),
     ),
     Mistake(IN_PIXELS, walk(shift=lambda apart, kernel, stride, padding: apart * (kernel - 1) / 2 - padding)),
+    Mistake(
+        "a kernel of 1 sees no pixel more, and its stride counts as any other.",
+        lambda layers: right([layer for layer in layers if layer[0] > 1]),
+    ),
+    Mistake(
+        "the receptive field grows by what the kernel adds; a stride lets it see no more.",
+        walk(grow=lambda apart, kernel, stride: apart * max(kernel - 1, stride - 1)),
+    ),
     Mistake(ONE_LESS, walk(grow=lambda apart, kernel, stride: apart * kernel - 1)),
     Mistake(TRIPLE_ORDER, lambda layers: right([(stride, kernel, padding) for kernel, stride, padding in layers])),
     Mistake(IN_THE_LOOP, lambda layers: right(layers[:1])),
@@ -131,6 +139,7 @@ STACKS: dict[str, tuple[Layers, Place]] = {  # what it is called -> the layers, 
         [(3, 1, 100), (2, 2, 0), (2, 2, 0), (7, 1, 0)],
         (4, -85.5, 30),
     ),
+    "[(4, 3, 1), (1, 2, 0), (3, 1, 0)]": ([(4, 3, 1), (1, 2, 0), (3, 1, 0)], (6, 6.5, 16)),
     "no layers at all": ([], (1, 0, 1)),
 }
 PARTS = ("the distance of the units", "the centre of the first unit", "the size of the receptive field")

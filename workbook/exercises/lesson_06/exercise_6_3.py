@@ -90,6 +90,29 @@ def freezes(target: Layer, source: Layer) -> None:
     target.requires_grad_(False)
 
 
+def makes_new_parameters(target: Layer, source: Layer) -> None:
+    target.weight = nn.Parameter(
+        source.weight.detach().reshape(target.weight.shape).clone(), target.weight.requires_grad
+    )
+    target.bias = nn.Parameter(source.bias.detach().clone(), target.bias.requires_grad)
+
+
+def takes_the_padding(target: Layer, source: Layer) -> None:
+    copy_pair(target, source)
+    if isinstance(source, nn.Conv2d):
+        target.stride, target.padding = source.stride, source.padding
+
+
+def thaws(target: Layer, source: Layer) -> None:
+    copy_pair(target, source)
+    target.requires_grad_(True)
+
+
+def freezes_the_source(target: Layer, source: Layer) -> None:
+    copy_pair(target, source)
+    source.requires_grad_(False)
+
+
 def without_reshape(target: Layer, source: Layer) -> None:
     target.weight.copy_(source.weight)
     target.bias.copy_(source.bias)
@@ -148,6 +171,8 @@ def turned_after_the_reshape(target: Layer, source: Layer) -> None:
     target.bias.copy_(source.bias)
 
 
+SOURCES = "a source is only read: no requires_grad_, eval or zero_grad on it."
+TARGETS = "copy_ changes numbers alone: keep the parameters, their gradients, what is frozen, stride and padding."
 SHARED = "`.data = ...data` and nn.Parameter(...data) hand on memory; copy_ copies numbers."
 FROZEN = "leave requires_grad as it is."
 ALL_PAIRS = "look at all pairs first, and copy in a second loop."
@@ -171,6 +196,11 @@ COPIES = (  # known by the numbers that are in the targets afterwards
 MISTAKES = (
     *COPIES,
     Mistake(SHARED, filling(assigns_data)),
+    Mistake(TARGETS, filling(makes_new_parameters)),
+    Mistake(TARGETS, filling(takes_the_padding)),
+    Mistake(TARGETS, filling(thaws)),
+    Mistake(SOURCES, filling(freezes_the_source)),
+    Mistake("now return the list of targets", lambda targets, sources: bool(right(targets, sources))),
     Mistake(FROZEN, filling(freezes)),
     Mistake(ENDS, ends_with_the_shorter),
     Mistake("a ValueError is wanted, not RuntimeError", filling(fit=lambda target, source: True)),
@@ -198,7 +228,7 @@ def lists_of_layers() -> tuple[Layers, Layers]:
     """Three convs, and a conv and two Linears that fill them; the same ones each time."""
     torch.manual_seed(0)
     targets = [nn.Conv2d(3, 4, (3, 2)), nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 6, 1)]
-    return targets, [nn.Conv2d(3, 4, (3, 2)), nn.Linear(24, 5), nn.Linear(5, 6)]
+    return targets, [nn.Conv2d(3, 4, (3, 2), stride=2, padding=1), nn.Linear(24, 5), nn.Linear(5, 6)]
 
 
 def verify(answer: Any) -> None:
@@ -207,7 +237,10 @@ def verify(answer: Any) -> None:
     call(answer, targets, sources, crashes=CRASHES, may_change=[0])
     known = wrong_values(COPIES, targets, sources)
     before = copy.deepcopy(targets)
-    answer(targets, sources)
+    targets[0].requires_grad_(False)  # as after freezing
+    sources[1].weight.grad, targets[1].weight.grad = torch.ones(5, 24), torch.full((5, 4, 2, 3), 2.0)
+    around = surroundings(targets), surroundings(sources)
+    returned = answer(targets, sources)
     if all(
         torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias) for a, b in zip(targets, before, strict=True)
     ):
@@ -219,6 +252,12 @@ def verify(answer: Any) -> None:
             got = target.get_parameter(name).detach()
             compare(got, tensor, f"the {name} of layer {i} (counted from 0)", causes)
         expect_own_memory(target, source, i)
+    if surroundings(sources) != around[1]:
+        raise NotYet(f"a source is no longer as it was, in its gradients, mode or what is frozen.{because(SOURCES)}")
+    if surroundings(targets) != around[0]:
+        raise NotYet(f"a target has other numbers as it should, and something else, too.{because(TARGETS)}")
+    if not isinstance(returned, (list, tuple)) or [id(layer) for layer in returned] != [id(layer) for layer in targets]:
+        raise NotYet("the layers are filled; now return the list of targets.")
     refuse_what_does_not_fit(answer)
 
 
@@ -228,8 +267,17 @@ def expect_own_memory(target: nn.Module, source: nn.Module, i: int) -> None:
             raise NotYet(
                 f"layer {i} shares its {name} with its source: training one trains the other.{because(SHARED)}"
             )
-        if not parameter.requires_grad:
+        if i > 0 and not parameter.requires_grad:
             raise NotYet(f"the {name} of layer {i} is frozen now; {FROZEN}")
+
+
+def surroundings(layers: Layers) -> list[Any]:
+    """All of a list of layers but its numbers."""
+    found: list[Any] = [(layer.training, getattr(layer, "stride", 0), getattr(layer, "padding", 0)) for layer in layers]
+    for parameter in (parameter for layer in layers for parameter in layer.parameters()):
+        gradient = None if parameter.grad is None else parameter.grad.flatten().tolist()
+        found.append((id(parameter), parameter.requires_grad, gradient))
+    return found
 
 
 def address(tensor: Tensor) -> int:
@@ -242,6 +290,7 @@ def refuse_what_does_not_fit(answer: Any) -> None:
     same_numbers = [nn.Conv2d(3, 4, (2, 3)), *sources[1:]]
     wide = [*sources[:2], nn.Linear(7, 6)]
     turned = [*sources[:2], nn.Linear(6, 5)]  # its weight (5, 6) for one of (6, 5, 1, 1)
+    exchanged = [nn.Conv2d(4, 3, (3, 2)), *sources[1:]]
     single = [*sources[:2], nn.Conv2d(1, 1, 1)]
     for name, given, cause in (
         ("if there are fewer sources", (targets, sources[:2]), ENDS),
@@ -249,6 +298,7 @@ def refuse_what_does_not_fit(answer: Any) -> None:
         ("if the last Linear is larger", (targets, wide), SHAPES),
         ("if the last conv is smaller", (targets, single), SHAPES),
         ("if a conv has as many numbers in another shape", (targets, same_numbers), SHAPES),
+        ("if a conv has inputs and outputs exchanged", (targets, exchanged), SHAPES),
         ("if a Linear has as many numbers and other outputs", (targets, turned), OUTPUTS),
     ):
         must_refuse(answer, *given, case=name, cause=cause)

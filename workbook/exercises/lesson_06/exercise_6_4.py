@@ -50,6 +50,10 @@ def if_true_somewhere(guessed: Tensor, true: Tensor) -> float | None:
     return iou_of(guessed, true) if true.any() else None
 
 
+def if_guessed_somewhere(guessed: Tensor, true: Tensor) -> float | None:
+    return iou_of(guessed, true) if guessed.any() else None
+
+
 def recall(guessed: Tensor, true: Tensor) -> float | None:
     return (guessed & true).sum().item() / true.sum().item() if true.any() else None
 
@@ -114,6 +118,10 @@ MEANS = (  # known by their value
         "a class that is guessed and never true is wrong each time: its IoU is 0, and it counts.",
         averaging(if_true_somewhere),
     ),
+    Mistake(
+        "a class that is true and never guessed is wrong each time: its IoU is 0, and it counts.",
+        averaging(if_guessed_somewhere),
+    ),
     Mistake("this is the share of right pixels.", share_of_right_pixels),
     Mistake(
         "these are the right pixels by those of the class; those that are only called so belong below, too.",
@@ -154,8 +162,11 @@ def cases() -> dict[str, tuple[Tensor, Tensor, int]]:
     holes = torch.where((holes < 0) & (torch.rand(3, 5, 7, generator=random) < 0.5), -2, holes)
     unclear = holes.clone()
     unclear[guesses == 3] = -1
+    many = torch.randint(0, 3, (2, 24, 30), generator=random)
     return {
         "for four classes": (guesses, masks, 4),
+        "if a class is true, and guessed nowhere": (guesses.clamp(max=2), masks, 4),
+        "for larger masks": (many, many.flip(2), 3),
         "if some true classes are below 0": (guesses, holes, 4),
         "if a fifth class occurs nowhere": (guesses, masks, 5),
         "if a class is guessed, and true nowhere": (guesses, masks.clamp(max=2), 4),

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..checking import Exercise, Mistake, NotYet, because, call, case, compare, wrong_values
+from ..checking import SWITCHED, Exercise, Mistake, NotYet, because, call, case, compare, wrong_values
 from .state import (
     BATCH_NORMS,
     DROPOUTS,
@@ -100,7 +100,6 @@ SHUFFLED = "these are the right rows in another order; do not shuffle."
 TRAIN_MODE = "ran in train mode; backbone.eval() before reaches all of its modules."
 FUNCTION = "F.dropout asks the mode of the module it stands in; backbone.eval() reaches all modules."
 A_LIST = "torch.cat(batches)."
-SWITCHED_OFF = "set_grad_enabled(False) lasts; `with torch.no_grad():` ends."
 GRAPH = "run the backbone inside `with torch.no_grad():`; it saves the memory of the graph, too."
 INFERENCE = "they are from inference_mode, so: 'Inference tensors cannot be saved for backward'. Use torch.no_grad()."
 AT_ONCE = "that needs memory for all; images.split(batch_size)."
@@ -135,7 +134,7 @@ MISTAKES = (
     Mistake(FUNCTION, variant(prepare=only_eval(BATCH_NORMS, DROPOUTS))),
     Mistake(A_LIST, variant(join=list)),
     Mistake("should be a torch.Tensor, but it is a ndarray", variant(join=lambda parts: torch.cat(parts).numpy())),
-    Mistake(SWITCHED_OFF, switches_gradients_off),
+    Mistake(SWITCHED, switches_gradients_off),
     Mistake(GRAPH, variant(guard=torch.enable_grad)),
     Mistake(INFERENCE, variant(guard=torch.inference_mode)),
     Mistake(AT_ONCE, variant(batches=lambda images, batch_size: [images])),
@@ -220,9 +219,6 @@ def verify_case(answer: Any, batch_size: int, training: list[str], count: int = 
     call(answer, backbone, images, batch_size, crashes=CRASHES, may_change=[0])
     runs.clear()
     got = call(functools.partial(answer, backbone), images, batch_size, crashes=CRASHES)
-    if not torch.is_grad_enabled():
-        said = "gradients are switched off after your function, for all of the notebook."
-        raise NotYet(f"{said}{because(SWITCHED_OFF)}")
     expect_features(got, expected, wrong, runs)
     expect_batches([run.images for run in runs], len(images), batch_size)
     expect_modes_back(backbone, before)
