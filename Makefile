@@ -3,7 +3,7 @@
 # make test-all    the same with lessons on full-size networks and all of torchvision's models, as continuous integration
 # make lesson LESSON=04    all that concerns one lesson: its notebooks, exercises, interactive and tests
 # make notebooks   run every notebook again and store its outputs (after changing a lesson)
-# make readme      write the lessons' table into README.md anew (after changing a lesson's first cell)
+# make readme      write the lessons' table into README.md, and TEACHING.md, anew (after changing a lesson)
 # make coverage    which lines of helpers the unit tests reach
 # make mutants     small changes of the right answers that the checks of the exercises let pass (seven minutes)
 # make constraints     write the versions of this .venv into constraints.txt (when all tests are green)

@@ -1,10 +1,11 @@
-"""Write the table of the lessons into README.md, from what each lesson says in its first cell.
+"""Write the table of the lessons into README.md, and TEACHING.md, from what each lesson says of itself.
 
 usage: python tools/refresh_readme.py
 """
 
 from __future__ import annotations
 
+from workbook.export.teaching import teaching_page
 from workbook.lessons import LESSONS, TABLE_HEAD, markdown_table
 from workbook.places import WORKBOOK
 
@@ -20,3 +21,4 @@ def refreshed(text: str) -> str:
 if __name__ == "__main__":
     readme = WORKBOOK / "README.md"
     readme.write_text(refreshed(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    (WORKBOOK / "TEACHING.md").write_text(teaching_page(), encoding="utf-8")

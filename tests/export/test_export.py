@@ -106,7 +106,7 @@ def test_a_handout_is_a_workbook_without_solutions_tests_and_caches(handout) -> 
     top = {path.name for path in handout.iterdir()}
     files = {".gitattributes", ".gitignore", "LICENSE", "LICENSE-TEXT", "Makefile", "README.md", "environment.yml"}
     folders = {"tools", "benchmarks", "data", "helpers", "workbook", "notebooks"}
-    assert top == files | folders | {"pyproject.toml", "constraints.txt"}
+    assert top == files | folders | {"pyproject.toml", "constraints.txt", ".handout.json"}
     assert [path.name for path in (handout / "tools").iterdir()] == ["setup.sh"]
     assert sorted(path.name for path in (handout / "notebooks").iterdir()) == LESSONS
     forbidden = {"solutions", "tests", "__pycache__", ".ipynb_checkpoints", ".progress", ".git", ".venv"}

@@ -8,5 +8,6 @@ from .exporting import export
 from .grading import grade
 from .merging import definitions, merge
 from .submissions import collect
+from .updating import update
 
-__all__ = ["ExportError", "collect", "definitions", "export", "grade", "merge"]
+__all__ = ["ExportError", "collect", "definitions", "export", "grade", "merge", "update"]

@@ -10,6 +10,7 @@ from .errors import ExportError
 from .exporting import export
 from .grading import grade
 from .submissions import collect
+from .updating import update
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = commands.add_parser(name, help=says, description=says)
         command.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder outside of the workbook")
         command.add_argument("lessons", metavar="LESSON", nargs="*", help="such as 01; all lessons if none is named")
+    says = "bring a handout to the version of this workbook; what was changed in it stays"
+    command = commands.add_parser("update", help=says, description=says)
+    command.add_argument("folder", metavar="DIR", type=Path, help="of a handout")
+    command.add_argument("lessons", metavar="LESSON", nargs="*", help="such as 01, that it should have, too")
     for name, says in (
         ("collect", "put right what came back, a line for each student"),
         ("grade", "judge what came back; writes grades.csv, class.html and _pages/NAME.html into the folder"),
@@ -45,6 +50,8 @@ def done(chosen: argparse.Namespace) -> str:
     """What a command has to say when it is done."""
     if chosen.command == "collect":
         return "\n".join(collect(chosen.folder, chosen.course))
+    if chosen.command == "update":
+        return "\n".join(update(chosen.folder, chosen.lessons))
     if chosen.command == "grade":
         grades = grade(chosen.folder, chosen.lessons, chosen.jobs)
         students, passed = {each.student for each in grades}, sum(each.state == "passed" for each in grades)

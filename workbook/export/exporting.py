@@ -11,6 +11,7 @@ from .course import write_course
 from .errors import ExportError
 from .handout import write_handout
 from .notebooks import chosen_lessons
+from .updating import write_manifest
 
 
 def export(folder: Path, numbers: Sequence[str] = (), nbgrader: bool = False) -> list[str]:
@@ -37,7 +38,11 @@ def export(folder: Path, numbers: Sequence[str] = (), nbgrader: bool = False) ->
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         made = Path(temporary, target.name)
         made.mkdir()
-        (write_course if nbgrader else write_handout)(made, lessons)
+        if nbgrader:
+            write_course(made, lessons)
+        else:
+            write_handout(made, lessons)
+            write_manifest(made, lessons)
         if target.exists():  # empty; Windows renames onto nothing that is there
             target.rmdir()
         made.rename(target)
