@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -179,3 +180,23 @@ def test_where_there_is_nothing_to_grade_it_says_so(tmp_path, capsys) -> None:
     assert "there is no lesson '77'" in capsys.readouterr().err
     with pytest.raises(ExportError, match="there is no folder"):
         collect(tmp_path / "nowhere")
+
+
+def test_a_strange_folder_stops_nobody(tmp_path) -> None:
+    long = "x" * 240
+    for student in (long, "pipe", "link", "right"):
+        (tmp_path / student).mkdir()
+        nbformat.write(worked_on(RIGHT), tmp_path / student / LESSON)
+    for student in ("pipe", "link"):
+        (tmp_path / student / LESSON).unlink()
+    os.mkfifo(tmp_path / "pipe" / LESSON)
+    (tmp_path / "link" / LESSON).symlink_to(tmp_path / "right" / LESSON)
+    (tmp_path / "endless").mkdir()
+    more = worked_on(RIGHT)
+    more.cells.append(nbformat.v4.new_code_cell("x = 1\n" * 20_000))
+    nbformat.write(more, tmp_path / "endless" / LESSON)
+    found = {each.student: each.state for each in grading.grade(tmp_path, ["02"]) if each.exercise == "2.2"}
+    assert found == {
+        long: "passed", "right": "passed", "pipe": "not handed in", "link": "not handed in", "endless": "unreadable",
+    }  # fmt: skip
+    assert len(list((tmp_path / "_pages").glob("xxx*.html"))) == 1

@@ -102,3 +102,10 @@ def test_of_several_answers_the_best_counts(right) -> None:
     assert best([stub]).state == "not attempted"
     assert best([]).state == "missing"
     assert best([Answer("2.2", "", "unwrap", "SyntaxError: x")]).text == "this cell is no Python: SyntaxError: x"
+
+
+def test_an_answer_may_show_things_and_define_classes_as_in_a_notebook(right) -> None:
+    own = "from dataclasses import dataclass\n@dataclass\nclass Own:\n    x: 'int' = 3\n"
+    shows = "\n_unwrap = unwrap\ndef unwrap(checkpoint):\n    display(Own())\n    return _unwrap(checkpoint)\n"
+    pickled = "import pickle\nassert pickle.loads(pickle.dumps(Own())) == Own()\n"
+    assert verdict("from __future__ import annotations\n" + own + pickled + right + shows).state == "passed"

@@ -182,10 +182,17 @@ def _write(folder: Path, grades: Sequence[Grade], handed_in: Mapping[str, Sequen
             f"{each.path.name}: {remark}" for each in found for remark in (each.problem, *each.remarks) if remark
         ]
         own = [each for each in grades if each.student == name]
-        with replacing(pages / f"{name}.html") as temporary:
+        with replacing(pages / _page_name(name)) as temporary:
             temporary.write_text(student_page(name, own, remarks), encoding="utf-8")
     with replacing(folder / "class.html") as temporary:
         temporary.write_text(class_page(grades), encoding="utf-8")
+
+
+def _page_name(student: str) -> str:
+    """That of the folder, unless with its ending it would be too long for a file."""
+    if len(student.encode()) < 200:
+        return f"{student}.html"
+    return f"{student[:40]}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.html"
 
 
 def _harmless(text: str) -> str:

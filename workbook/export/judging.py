@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -129,7 +130,7 @@ def _judge(answer: Answer, pipe: Connection, secret: str, own: str, hidden: tupl
     _alone(own)
     feedback = _verdict(answer, Path(own), hidden)
     used = time.process_time()
-    pipe.send_bytes(f"{secret}\n{feedback.kind}\n{used}\n{feedback.text[:100_000]}".encode())
+    pipe.send_bytes(f"{secret}\n{feedback.kind}\n{used}\n{feedback.text[:100_000]}".encode(errors="replace"))
     pipe.close()
     os._exit(0)
 
@@ -170,10 +171,11 @@ def _verdict(answer: Answer, own: Path, hidden: tuple[Path, ...]) -> Feedback:
     hide_modules("workbook.exercises", "workbook.feedback", "workbook.export")
     guard(own, (NOTEBOOKS / "solutions", WORKBOOK / "workbook/exercises", *hidden))
     linecache.cache["<answer>"] = (len(answer.code), None, answer.code.splitlines(keepends=True), "<answer>")
-    module: dict[str, Any] = {"__name__": "answer", "__builtins__": __builtins__}
+    module = sys.modules["__main__"] = ModuleType("__main__")  # as in a notebook, for dataclasses and pickle
+    module.display = module.get_ipython = lambda *_, **__: None  # type: ignore[attr-defined]
     try:
-        exec(compile(answer.code, "<answer>", "exec"), module)
-        handed_in = eval(compile(answer.handed_in, "<answer>", "eval"), module)
+        exec(compile(answer.code, "<answer>", "exec"), vars(module))
+        handed_in = eval(compile(answer.handed_in, "<answer>", "eval"), vars(module))
     except BaseException as error:  # SystemExit, too
         return Feedback(answer.exercise, "not yet", f"your code stopped before it was checked: {describe(error)}")
     feedback = verdict(answer.exercise, exercise, handed_in)

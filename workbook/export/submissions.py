@@ -27,7 +27,8 @@ from .errors import ExportError
 KEPT = "as_it_came"  # folder of a student with the files that were repaired
 OWN = ("_pages", KEPT)  # folders that are written beside what is handed in
 HEADING = re.compile(r"^# (\d\d) · ", flags=re.M)
-LARGEST = 100 * 2**20  # bytes of a notebook
+LARGEST = 100 * 2**20  # bytes of a notebook, with its pictures
+MOST_CODE = 100_000  # characters; the longest lesson has a fifth of that
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,13 @@ def _is_ours(path: Path) -> bool:
 
 
 def _read(student: str, path: Path, known: Mapping[str, Mapping[str, str]]) -> Submission:
-    if path.is_symlink() or path.stat().st_size > LARGEST:
-        return Submission(student, path, problem="is a link or too large, and was not opened")
     try:
-        given = json.loads(_text(path))
-        notebook = _as_notebook(given)
-    except (ValueError, RecursionError) as error:
+        if path.is_symlink() or path.stat().st_size > LARGEST:
+            return Submission(student, path, problem="is a link or too large, and was not opened")
+        notebook = _as_notebook(json.loads(_text(path)))
+        if sum(map(len, code_of(notebook))) > MOST_CODE:
+            raise ValueError(f"it has more than {MOST_CODE:,} characters of code")
+    except (ValueError, RecursionError, OSError) as error:
         lesson = _by_name(path.name, known)
         return Submission(student, path, lesson, problem=f"cannot be read as a notebook: {error}")
     lesson = _which(notebook, known) or _by_name(path.name, known)
