@@ -101,7 +101,9 @@ def test_of_several_answers_the_best_counts(right) -> None:
     assert best([stub, wrong]).state == "not yet"
     assert best([stub]).state == "not attempted"
     assert best([]).state == "missing"
-    assert best([Answer("2.2", "", "unwrap", "SyntaxError: x")]).text == "this cell is no Python: SyntaxError: x"
+    assert (
+        best([Answer("2.2", "", "unwrap", "line 3 of its cell: x")]).text == "this is no Python: line 3 of its cell: x"
+    )
 
 
 def test_an_answer_may_show_things_and_define_classes_as_in_a_notebook(right) -> None:

@@ -83,7 +83,9 @@ def answers_in(notebook: NotebookNode, asked: Mapping[str, str]) -> dict[str, li
     for number, code in enumerate(code_of(notebook)):
         try:
             statements += _statements(number, code)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except SyntaxError as error:
+            broken[number] = (code, f"line {error.lineno} of its cell: {error.msg}")
+        except (ValueError, RecursionError, MemoryError) as error:
             broken[number] = (code, f"{type(error).__name__}: {error}")
     return {exercise: _answers(exercise, name, statements, broken) for exercise, name in asked.items()}
 

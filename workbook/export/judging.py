@@ -89,7 +89,7 @@ def judged(answer: Answer, hidden: tuple[Path, ...] = (), seconds: float = SECON
         seconds: after which it is broken off.
     """
     if answer.problem:
-        return Verdict("not yet", f"this cell is no Python: {answer.problem}")
+        return Verdict("not yet", f"this is no Python: {answer.problem}")
     here, there = CONTEXT.Pipe(duplex=False)
     secret = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as own:

@@ -12,7 +12,8 @@ CAUSE = "Likely cause: "
 STYLE = (
     ":root { color-scheme: light dark } body { font: 1rem/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; "
     "padding: 0 1rem } table { border-collapse: collapse } th, td { text-align: left; vertical-align: top; "
-    "padding: 0.3rem 0.8rem; border-bottom: 1px solid } td { overflow-wrap: anywhere; white-space: pre-line }"
+    "padding: 0.3rem 0.8rem; border-bottom: 1px solid } td { overflow-wrap: anywhere; white-space: pre-line } "
+    "td:first-child { white-space: nowrap }"
 )
 
 
