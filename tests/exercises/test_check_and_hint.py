@@ -204,6 +204,30 @@ def test_a_cause_is_that_of_the_first_mistake_with_this_value() -> None:
     assert [cause for cause, _ in wrong_values(MISTAKES, x)] == ["one factor too many.", "a square is no double."]
 
 
+@pytest.mark.parametrize(
+    ("spoils", "said"),
+    [
+        (lambda model, x: model(x).sum().backward(), "it has gradients now"),
+        (lambda model, x: setattr(model, "note", 1), "other attributes than it had"),
+        (lambda model, x: setattr(model, "forward", lambda x: x), "other attributes than it had"),
+        (lambda model, x: model.requires_grad_(False), "other parameters require a gradient"),
+        (lambda model, x: model.register_forward_hook(print), "other hooks than it had"),
+        (lambda model, x: model.eval(), "it came in train mode"),
+        (lambda model, x: x.requires_grad_(True), "whether a tensor requires a gradient"),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_is_given_stays_as_it_is_in_every_respect(spoils, said, listed) -> None:
+    def answer(model, x):
+        spoils(model[0] if listed else model, x)
+        return x
+
+    model = torch.nn.Linear(2, 3)
+    with pytest.raises(NotYet, match=said):
+        call(answer, [model] if listed else model, torch.ones(1, 2))
+    assert model.weight.grad is None
+
+
 def test_mistakes_are_tried_on_copies() -> None:
     x = torch.ones(2)
     assert cause_of(2 * x, [Mistake("in place.", lambda x: x.mul_(2))], x) == "in place."

@@ -146,6 +146,8 @@ FROM_THE_DICTIONARY = "pop, del or an assignment on the dictionary itself; work 
 OTHER_MODE = "eval() and train() act on the model that was given, for good; this needs neither, or a copy."
 FROZEN = "requires_grad_(...) acts on the model that was given, for good; detach() or no_grad() leave it alone."
 SWITCHED = "set_grad_enabled and set_default_dtype act on all that follows; `with torch.no_grad():` ends by itself."
+ATTRIBUTE = "what you set on a module of the model stays; run a copy."
+GRADIENTS = "backward() leaves gradients in what was given; this needs none, or a copy."
 HOOKS_LEFT = "a hook stays until its handle's remove() is called; or hang it into a copy."
 
 
@@ -160,6 +162,10 @@ def what_changed(before: Any, after: Any) -> str | None:
         other = _what_changed_in_a_model(before, after)
         if other:
             return other
+    if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)) and len(before) == len(after):
+        return next((other for pair in zip(before, after, strict=True) if (other := what_changed(*pair))), None)
+    if isinstance(before, Tensor) and isinstance(after, Tensor) and before.requires_grad != after.requires_grad:
+        return f": whether a tensor requires a gradient.{because(FROZEN)}"
     return None if _same(before, after) else f".{because(IN_PLACE)}"
 
 
@@ -172,6 +178,10 @@ def _what_changed_in_a_model(before: nn.Module, after: nn.Module) -> str | None:
         return f": other parameters require a gradient than did.{because(FROZEN)}"
     if any(_hooks(a) != _hooks(b) for a, b in pairs):
         return f": it has other hooks than it had.{because(HOOKS_LEFT)}"
+    if any(set(vars(a)) != set(vars(b)) for a, b in pairs):
+        return f": a module of it has other attributes than it had.{because(ATTRIBUTE)}"
+    if any(parameter.grad is not None for parameter in after.parameters()):  # its copy came without
+        return f": it has gradients now.{because(GRADIENTS)}"
     return None
 
 

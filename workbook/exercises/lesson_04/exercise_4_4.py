@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checking import FROZEN, Exercise, Mistake, NotYet, because, call, case
+from ..checking import ATTRIBUTE, FROZEN, Exercise, Mistake, NotYet, because, call, case
 
 
 @torch.no_grad()
@@ -170,7 +170,6 @@ OTHER_CONVS = "a Conv1d is a conv of another kind: isinstance(module, nn.Conv2d)
 SUBCLASS = "a class derived from nn.Conv2d is one, too: isinstance(module, nn.Conv2d)."
 GRADIENTS = "nothing is trained here: neither backward() nor zero_grad() is needed."
 HOOK_GONE = "take away your own hooks alone, each by its handle."
-ATTRIBUTE = "what you set on a module of the model stays; run a copy."
 NOT_CONV1 = "the name differs from network to network."
 TOO_LATE = "nothing was noted down: hang the hooks in before you run the model."
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checking import FROZEN as GIVEN_FROZEN
 from ..checking import Exercise, Mistake, NotYet, because, call, case, compare, must_refuse, wrong_values
 
 Layer = Any  # an nn.Conv2d or an nn.Linear
@@ -113,6 +114,11 @@ def freezes_the_source(target: Layer, source: Layer) -> None:
     source.requires_grad_(False)
 
 
+def forgets_the_sources_gradients(target: Layer, source: Layer) -> None:
+    copy_pair(target, source)
+    source.zero_grad()
+
+
 def without_reshape(target: Layer, source: Layer) -> None:
     target.weight.copy_(source.weight)
     target.bias.copy_(source.bias)
@@ -199,7 +205,8 @@ MISTAKES = (
     Mistake(TARGETS, filling(makes_new_parameters)),
     Mistake(TARGETS, filling(takes_the_padding)),
     Mistake(TARGETS, filling(thaws)),
-    Mistake(SOURCES, filling(freezes_the_source)),
+    Mistake(GIVEN_FROZEN, filling(freezes_the_source)),
+    Mistake(SOURCES, filling(forgets_the_sources_gradients)),
     Mistake("now return the list of targets", lambda targets, sources: bool(right(targets, sources))),
     Mistake(FROZEN, filling(freezes)),
     Mistake(ENDS, ends_with_the_shorter),
