@@ -20,7 +20,7 @@ TWELVE_WEEKS = (
     *(("07",), ("08",), ("01",), ("09",), ("09",), ()),
 )
 
-TEMPLATE = Path(__file__).with_suffix(".md")
+TEMPLATE = Path(__file__).with_name("teaching_page.txt")
 
 
 def teaching_page() -> str:
