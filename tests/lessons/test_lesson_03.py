@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torchvision
 from lesson import defined, recipe_of, run_usage
 from torch import nn
 
@@ -88,3 +89,9 @@ def test_what_the_lesson_calls_lost_is_lost_for_other_seeds_too(build, bound) ->
     for seed in range(5):
         torch.manual_seed(seed)
         assert accuracy(build(state_dict), x, labels) < bound
+
+
+def test_the_recipe_keeps_the_versions_of_modules(recipe) -> None:
+    """MNASNet refuses what does not say of which version it is."""
+    model, source = torchvision.models.mnasnet0_5(num_classes=7), torchvision.models.mnasnet0_5()
+    assert recipe(model, source.state_dict())[0] == ["classifier.1.weight", "classifier.1.bias"]

@@ -25,6 +25,7 @@ import safetensors.torch
 import scipy.io
 import torch
 import torch.nn.functional as F
+import torchvision
 from lesson import defined, recipe_of
 from matlab import cell, save, struct
 from numpy.typing import NDArray
@@ -1201,3 +1202,12 @@ def test_cut_cache_train_and_resume_fit_together(tmp_path) -> None:
     put_back(resumed, torch.load(tmp_path / "run.pt", map_location="cpu"))
     run_epoch(resumed)
     assert same(snapshot(parts["model"]), snapshot(resumed["model"]))
+
+
+@pytest.mark.parametrize(("name", "more"), [("load_all_but", ("classifier.1",)), ("load_what_fits", ())])
+def test_the_versions_of_modules_go_along(name, more) -> None:
+    """MNASNet refuses what does not say of which version it is."""
+    recipe = recipe_called(name)
+    model, source = torchvision.models.mnasnet0_5(num_classes=7), torchvision.models.mnasnet0_5()
+    recipe(model, source.state_dict(), *more)
+    assert torch.equal(model.layers[0].weight, source.layers[0].weight)
