@@ -3,7 +3,7 @@
 #   docker build -t pretrained-weights -f tools/hub.Dockerfile ../handout
 #   docker run --rm -p 8888:8888 pretrained-weights jupyter lab --ip 0.0.0.0    # without a hub
 #
-# The folder that is built from is a handout, so no solution is in the image. Each student's lessons lie in their home.
+# The folder that is built from is a handout, as it was exported and without a .venv, so no solution is in the image. Each student's lessons lie in their home.
 FROM python:3.11-slim
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 WORKBOOK_PROGRESS=/home/student/.progress
@@ -16,6 +16,7 @@ RUN pip install --constraint constraints.txt --index-url https://download.pytorc
 RUN pip install --constraint constraints.txt --editable . jupyterhub
 
 USER student
-WORKDIR /home/student/my_lessons
-ENTRYPOINT ["sh", "-c", "python -m workbook.my_lessons && exec \"$@\"", "start"]
+WORKDIR /home/student
+# made at each start, for a hub puts a volume in the place of the home
+ENTRYPOINT ["sh", "-c", "mkdir -p ~/my_lessons && cd ~/my_lessons && python -m workbook.my_lessons && exec \"$@\"", "start"]
 CMD ["jupyterhub-singleuser"]

@@ -43,9 +43,9 @@ def test_what_it_installs_is_in_a_handout(tmp_path) -> None:
 
 def test_a_server_starts_with_lessons_in_the_home_of_the_student(tmp_path) -> None:
     (entry,) = [json.loads(given) for name, given in instructions() if name == "ENTRYPOINT"]
-    home = tmp_path / "my_lessons"
-    home.mkdir()
-    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run([*entry, "echo", "a server"], cwd=home, env=env, capture_output=True, text=True, check=True)
+    env = os.environ | {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [*entry, "echo", "a server"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == "a server"
-    assert (home / "00_start_here.ipynb").is_file()
+    assert (tmp_path / "my_lessons/00_start_here.ipynb").is_file()
