@@ -5,7 +5,7 @@
 # make notebooks   run every notebook again and store its outputs (after changing a lesson)
 # make readme      write the lessons' table into README.md, and TEACHING.md, anew (after changing a lesson)
 # make coverage    which lines of helpers the unit tests reach
-# make mutants     small changes of the right answers that the checks of the exercises let pass (seven minutes)
+# make mutants     small changes of the right answers that the checks of the exercises let pass (a minute at most)
 # make constraints     write the versions of this .venv into constraints.txt (when all tests are green)
 #
 # Another Python: make lab PYTHON=python3.12    Options for JupyterLab: make lab ARGS=--no-browser
