@@ -47,11 +47,11 @@ def update(place: Path) -> list[str]:
     for source in sorted(NOTEBOOKS.glob("*.ipynb")):
         content = as_nobody_has_run_it(source)
         versions = made.setdefault(source.name, [])
-        copies = [path for path in _names(place / source.name) if path.exists()]
+        copies = [path for path in numbered(place / source.name) if path.exists()]
         if copies and (_digest(content) in versions or content in map(_read, copies)):
             continue
         untouched = [path for path in copies if _digest(_read(path)) in versions]
-        target = untouched[0] if untouched else _free(place / source.name)
+        target = untouched[0] if untouched else free(place / source.name)
         if target.name != source.name:
             said.append(f"{source.name} has changed: the new version is {target.name}, and yours is as it was")
         elif copies:
@@ -73,7 +73,7 @@ def start_again(name: str, place: Path) -> Path | None:
     place.mkdir(parents=True, exist_ok=True)
     target, kept = place / name, None
     if target.exists():
-        kept = _free(target.with_stem(f"{target.stem}_before"))
+        kept = free(target.with_stem(f"{target.stem}_before"))
         target.rename(kept)
     _write(target, as_nobody_has_run_it(NOTEBOOKS / name))
     return kept
@@ -105,13 +105,13 @@ def _from_here(link: re.Match[str]) -> str:
     return f"](../{NOTEBOOKS.name}/{link[1]})"
 
 
-def _names(path: Path) -> list[Path]:
+def numbered(path: Path) -> list[Path]:
     """`a.ipynb`, and its later versions `a_2.ipynb` and so on."""
     later = sorted(path.parent.glob(f"{path.stem}_*.ipynb"))
     return [path, *(other for other in later if other.stem.removeprefix(f"{path.stem}_").isdecimal())]
 
 
-def _free(path: Path) -> Path:
+def free(path: Path) -> Path:
     """That path, or the first of `a_2.ipynb`, `a_3.ipynb` and so on that is not taken."""
     free, number = path, 2
     while free.exists():

@@ -418,7 +418,7 @@ def test_a_right_answer_that_warns_leaves_nothing_that_nbgrader_takes_for_an_err
 
 
 def test_the_settings_keep_the_stub_and_let_our_judge_give_the_points(course, monkeypatch) -> None:
-    parts = ("CourseDirectory", "ClearSolutions", "Autograde")
+    parts = ("CourseDirectory", "ClearSolutions", "Autograde", "JudgeAnswers")
     c = SimpleNamespace(**{part: SimpleNamespace() for part in parts})
     source = (course / "nbgrader_config.py").read_text()
     exec(source, {"get_config": lambda: c})
@@ -426,6 +426,7 @@ def test_the_settings_keep_the_stub_and_let_our_judge_give_the_points(course, mo
     assert c.ClearSolutions.code_stub == {"python": "..."}
     judge, *others = c.Autograde.autograde_preprocessors
     assert judge == f"{JudgeAnswers.__module__}.{JudgeAnswers.__name__}"
+    assert c.JudgeAnswers.hidden == [os.getcwd()]  # noqa: PTH109 - as the file has it
     assert JudgeAnswers().enabled  # nbconvert leaves out what is not, and then everybody would have all points
     assert not any("Execute" in name for name in others)
     monkeypatch.setitem(sys.modules, "workbook.export", None)
@@ -579,6 +580,8 @@ def test_nbgrader_releases_the_stubs_and_gives_each_exercise_its_points(nbgrader
     hand_in(course, "right", right)
     hand_in(course, "half", {"answer-2-1": right["answer-2-1"]} | wrong | forged)
     hand_in(course, "blank", {})
+    thief = f"return open({str(course / 'source' / GRADED / name)!r}).read()"
+    hand_in(course, "thief", {"answer-2-2": blank["answer-2-2"].replace("...", thief)})
     hand_in(course, "forger", {}, "import workbook.feedback as f\nf.judge = lambda *_: f.Feedback('', 'passed', '')")
     handout = tmp_path / "submitted/anna"
     handout.mkdir(parents=True)
@@ -592,6 +595,7 @@ def test_nbgrader_releases_the_stubs_and_gives_each_exercise_its_points(nbgrader
         "right": {"points-2-1": 6, "points-2-2": 10, "points-2-3": 9},
         "half": {"points-2-1": 6, "points-2-2": 0, "points-2-3": 0},
         "blank": {"points-2-1": 0, "points-2-2": 0, "points-2-3": 0},
+        "thief": {"points-2-1": 0, "points-2-2": 0, "points-2-3": 0},
         "forger": {"points-2-1": 0, "points-2-2": 0, "points-2-3": 0},
         "anna": {"points-2-1": 6, "points-2-2": 0, "points-2-3": 0},
     }
@@ -599,6 +603,8 @@ def test_nbgrader_releases_the_stubs_and_gives_each_exercise_its_points(nbgrader
     assert said["points-2-1"] == []
     assert said["points-2-2"][0].evalue.startswith("2.2 not yet: for a checkpoint that is nested")
     assert said["points-2-3"][0].evalue.startswith("2.3 not attempted: ")
+    stolen = next(cell for cell in graded_cells(course, "thief") if cell.metadata.nbgrader.grade_id == "points-2-2")
+    assert "read what is hidden" in stolen.outputs[0].evalue
     assert not (course / "progress").exists()
 
 

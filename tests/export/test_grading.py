@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from workbook.export import __main__ as command
-from workbook.export import grading
+from workbook.export import grading, judging
 from workbook.export.answers import answers_in, asked_in
 from workbook.export.errors import ExportError
 from workbook.export.submissions import collect
@@ -200,3 +200,41 @@ def test_a_strange_folder_stops_nobody(tmp_path) -> None:
         long: "passed", "right": "passed", "pipe": "not handed in", "link": "not handed in", "endless": "unreadable",
     }  # fmt: skip
     assert len(list((tmp_path / "_pages").glob("xxx*.html"))) == 1
+
+
+def test_collect_writes_over_nothing(tmp_path) -> None:
+    student = tmp_path / "anna"
+    (student / "sub").mkdir(parents=True)
+    broken = nbformat.writes(worked_on(RIGHT))[:999]
+    given = {LESSON: broken, "old.ipynb": nbformat.writes(worked_on({})), "sub/old.ipynb": "[1]"}
+    for name, text in given.items():
+        (student / name).write_text(text, encoding="utf-8")
+    assert "was not taken" in collect(tmp_path)[0]
+    assert nbformat.read(student / LESSON, as_version=4).cells
+    (student / LESSON).unlink()
+    nbformat.write(worked_on(RIGHT), student / "old.ipynb")
+    collect(tmp_path)
+    texts = [path.read_text(encoding="utf-8") for path in student.rglob("*.ipynb")]
+    assert all(text in texts for text in given.values())
+    assert len(list((student / "as_it_came").glob("old*.ipynb"))) == 2
+
+
+def test_what_goes_wrong_here_is_no_zero_and_is_tried_again(tmp_path, monkeypatch) -> None:
+    (tmp_path / "anna").mkdir()
+    nbformat.write(worked_on(RIGHT), tmp_path / "anna" / LESSON)
+    with monkeypatch.context() as broken:
+        broken.setattr(judging, "judged", None)
+        assert {each.state for each in grading.grade(tmp_path)} == {"not judged"}
+    assert {each.state for each in grading.grade(tmp_path)} == {"passed"}
+
+
+def test_an_answer_reads_nothing_of_the_class(tmp_path) -> None:
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna/notes.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "grades.csv").write_text("of another time", encoding="utf-8")
+    (tmp_path / "ben").mkdir()
+    for path in (tmp_path / "anna/notes.txt", tmp_path / "grades.csv"):
+        code = f"def unwrap(checkpoint):\n    return open({str(path)!r}).read()"
+        nbformat.write(worked_on({"2.2": code}), tmp_path / "ben" / LESSON)
+        text = next(each.text for each in grading.grade(tmp_path) if (each.student, each.exercise) == ("ben", "2.2"))
+        assert "read what is hidden" in text

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from workbook.exercises import find
+from workbook.export import judging
 from workbook.export.answers import Answer
 from workbook.export.judging import Verdict, best, judged
 from workbook.places import NOTEBOOKS
@@ -43,7 +45,7 @@ def test_a_right_answer_passes_whatever_it_prints_and_changes(right) -> None:
         (body("import os\nos.kill(os.getppid(), 9)"), "may not do this while it is judged: os.kill"),
         (body("import subprocess\nsubprocess.run(['ls'])"), "may not do this while it is judged: subprocess.Popen"),
         (body("import os\nos.system('ls')"), "may not do this while it is judged: os.system"),
-        (body("return bytearray(10 ** 12)"), "MemoryError"),
+        (body("import numpy\nreturn numpy.zeros(6 * 2**30, numpy.uint8)"), "MemoryError"),
         (body("import workbook.exercises.checking"), "ModuleNotFoundError"),
         (body("from workbook.feedback import judge"), "ModuleNotFoundError"),
         (body("import importlib, sys\nsys.modules.clear()\nimportlib.import_module('workbook.exercises')"), ""),
@@ -111,3 +113,10 @@ def test_an_answer_may_show_things_and_define_classes_as_in_a_notebook(right) ->
     shows = "\n_unwrap = unwrap\ndef unwrap(checkpoint):\n    display(Own())\n    return _unwrap(checkpoint)\n"
     pickled = "import pickle\nassert pickle.loads(pickle.dumps(Own())) == Own()\n"
     assert verdict("from __future__ import annotations\n" + own + pickled + right + shows).state == "passed"
+
+
+def test_a_check_that_lets_wrong_answers_pass_is_found_out() -> None:
+    exercise = find("2.2")
+    mistakes = {mistake.cause: mistake.answer for mistake in exercise.mistakes}
+    assert judging._still_refuses(exercise.verify, mistakes)
+    assert not judging._still_refuses(lambda answer: None, mistakes)

@@ -1,17 +1,26 @@
 """The page for teachers: up to date, and a plan that can be kept."""
 
+import json
+import re
+
 import pytest
 
 from workbook.export.teaching import SIX_WEEKS, TWELVE_WEEKS, teaching_page
 from workbook.lessons import LESSONS
-from workbook.places import WORKBOOK
+from workbook.places import NOTEBOOKS, WORKBOOK
+
+
+def prose(lesson) -> str:
+    cells = json.loads((NOTEBOOKS / lesson.notebook).read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells)
 
 
 def test_the_page_is_that_of_the_lessons() -> None:
     page = (WORKBOOK / "TEACHING.md").read_text(encoding="utf-8")
     assert page == teaching_page(), "make readme writes it"
     assert all(f"**{exercise} " in page for lesson in LESSONS for exercise in lesson.exercises)
-    assert "3 points in all" not in page
+    minutes = re.findall(r"^### Exercise .*\((\d+) minutes\)", "\n".join(map(prose, LESSONS)), flags=re.M)
+    assert f"{sum(map(int, minutes))} in all." in page
     assert page.count("\n- ") > 100
 
 

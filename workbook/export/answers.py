@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 MOST = 5  # answers to one exercise that are looked at, the last ones
 HARMLESS_MAGIC = re.compile(r"\A\s*%%(time|timeit|capture|prun)\b.*\n")  # what stands below it is plain Python
-LESSONS_CHECK = re.compile(r'^check\("([\d.]+)", (\w+)\)$', flags=re.M)
+CHECK = re.compile(r'^check\("([\d.]+)", (?!wrong)(\w+)\)$', flags=re.M)  # lessons show wrong answers, too
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class Statement:
 
 def asked_in(lesson: NotebookNode) -> dict[str, str]:
     """The exercises of a lesson as it is handed out: number -> the name of the function that is asked for."""
-    checks = [check for code in code_of(lesson) for check in LESSONS_CHECK.findall(code)]
-    return {exercise: name for exercise, name in checks if not name.startswith("wrong")}
+    return dict(check for code in code_of(lesson) for check in CHECK.findall(code))
 
 
 def code_of(notebook: NotebookNode) -> list[str]:

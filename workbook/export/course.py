@@ -5,21 +5,19 @@ The cells' metadata are nbgrader's, version 3 (https://nbgrader.readthedocs.io, 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from ..places import NOTEBOOKS
-from .answers import answers_in
+from .answers import CHECK, answers_in
 from .errors import ExportError
 from .merging import definitions, merge
 from .nbgrader_judge import POINTS
-from .notebooks import with_links
+from .notebooks import points, with_links
 
-CHECK = re.compile(r'^check\("([\d.]+)", (?!wrong)(\w+)\)$', flags=re.M)
 # imported here, for a learner may define a `check` of their own; `judge` is it without a picture
 TEST = """# {points} points for exercise {exercise}: nbgrader gives them if this cell runs without an error
 import contextlib
@@ -33,6 +31,7 @@ assert feedback.kind == "passed", feedback"""
 
 CONFIG = '''"""Settings of this course; run nbgrader in this folder."""
 
+import os
 import sys
 
 try:
@@ -42,6 +41,7 @@ except ImportError:
 
 c = get_config()
 c.CourseDirectory.course_id = {course!r}
+c.JudgeAnswers.hidden = [os.getcwd()]  # nbgrader runs here, beside the solutions and all that was handed in
 c.ClearSolutions.code_stub = {{"python": "..."}}  # students get the stubs of the lessons, which a check recognises
 c.Autograde.autograde_preprocessors = [  # nbgrader's own, but for the first, which takes the place of Execute
     "workbook.export.nbgrader_judge.JudgeAnswers",
@@ -65,7 +65,7 @@ def write_course(folder: Path, lessons: Sequence[str]) -> None:
             raise ExportError(f"the solutions of {name} are not here")
         path = folder / "source" / Path(name).stem / name
         path.parent.mkdir(parents=True)
-        nbformat.write(_assignment(with_links(name, places), nbformat.read(solution, as_version=4)), path)
+        nbformat.write(_assignment(with_links(name, places), nbformat.read(solution, as_version=4), points(name)), path)
 
 
 def as_handed_in(student: NotebookNode, assignment: NotebookNode) -> NotebookNode:
@@ -75,8 +75,8 @@ def as_handed_in(student: NotebookNode, assignment: NotebookNode) -> NotebookNod
         student: a lesson of a handout or of a release, worked on.
         assignment: the same lesson in `source` of the course.
     """
-    points = {cell.metadata.nbgrader.grade_id: cell for cell in assignment.cells if _grade_id(cell, "points")}
-    asked = dict(match for cell in points.values() for match in POINTS.findall(cell.source))
+    graded = {cell.metadata.nbgrader.grade_id: cell for cell in assignment.cells if _grade_id(cell, "points")}
+    asked = dict(match for cell in graded.values() for match in POINTS.findall(cell.source))
     made = nbformat.from_dict(student)
     made.cells = [cell for cell in made.cells if not POINTS.search(cell.source)]
     for cell in made.cells:
@@ -91,7 +91,7 @@ def as_handed_in(student: NotebookNode, assignment: NotebookNode) -> NotebookNod
             cell = nbformat.v4.new_code_cell(f"# exercise {exercise} is answered above")
             made.cells.append(cell)
         cell.metadata["nbgrader"] = _metadata(f"answer-{number}", solution=True)
-        made.cells.insert(made.cells.index(cell) + 1, points[f"points-{number}"])
+        made.cells.insert(made.cells.index(cell) + 1, graded[f"points-{number}"])
     return made
 
 
@@ -99,9 +99,9 @@ def _grade_id(cell: NotebookNode, kind: str) -> bool:
     return cell.metadata.get("nbgrader", {}).get("grade_id", "").startswith(f"{kind}-")
 
 
-def _assignment(lesson: NotebookNode, solutions: NotebookNode) -> NotebookNode:
+def _assignment(lesson: NotebookNode, solutions: NotebookNode, worth: Mapping[str, int]) -> NotebookNode:
     """The lesson with a solution in each exercise, and behind it the cell that decides about its points."""
-    prose, code, solved = _sources(lesson, "markdown"), _sources(lesson, "code"), _sources(solutions, "code")
+    code, solved = _code(lesson), _code(solutions)
     known = definitions(code[:1])
     extra = {name: lines for name, lines in definitions(solved).items() if known.get(name) != lines}
     answers = {match[1]: source for source in solved for match in CHECK.finditer(source)}
@@ -113,21 +113,13 @@ def _assignment(lesson: NotebookNode, solutions: NotebookNode) -> NotebookNode:
         for exercise, answer in CHECK.findall(cell.source):
             cell.source = merge(cell.source, answers.get(exercise, ""), answer, extra)
             cell.metadata["nbgrader"] = _metadata(f"answer-{exercise}", solution=True)
-            cells.append(_test(exercise, answer, _minutes("\n".join(prose), exercise)))
+            cells.append(_test(exercise, answer, worth[exercise]))
     lesson.cells = cells
     return lesson
 
 
-def _sources(notebook: NotebookNode, kind: str) -> list[str]:
-    return [cell.source for cell in notebook.cells if cell.cell_type == kind]
-
-
-def _minutes(prose: str, exercise: str) -> int:
-    """What an exercise is worth: the minutes that the lesson gives it, so that learners know, and long ones count."""
-    found = re.search(rf"^### Exercise {re.escape(exercise)} .*\((\d+) minutes\)$", prose, flags=re.M)
-    if not found:
-        raise ExportError(f"the heading of exercise {exercise} should end in its minutes")
-    return int(found[1])
+def _code(notebook: NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def _metadata(grade_id: str, **given: bool | int) -> dict[str, str | bool | int]:

@@ -15,8 +15,8 @@ class Grade:
         exercise: its number.
         points: that are given: all or none.
         of: the minutes that the lesson gives the exercise.
-        state: "passed", "not yet", "not attempted", "missing" (no cell of the notebook has it), "unreadable" or
-            "not handed in" (the lesson).
+        state: "passed", "not yet", "not attempted", "missing" (no cell of the notebook has it), "unreadable",
+            "not handed in" (the lesson), or "not judged" (something went wrong here).
         text: what the check says.
     """
 

@@ -10,45 +10,26 @@ import csv
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from threading import Lock
-
-import nbformat
 
 from helpers.atomic_files import replacing
 
-from ..places import NOTEBOOKS, WORKBOOK
+from ..places import WORKBOOK
 from .answers import Answer, answers_in
 from .errors import ExportError
 from .grades import Grade
 from .judging import SECONDS, Verdict, best
+from .notebooks import exercises_of_lessons, points
 from .pages import class_page, student_page
-from .submissions import OWN, Submission, lessons, students, submissions_of
+from .submissions import OWN, Submission, students, submissions_of
 
 VERDICTS = ".verdicts.jsonl"  # in the folder: a line for each answer that was judged
 PAGES = OWN[0]
-
-
-@cache
-def points(lesson: str) -> dict[str, int]:
-    """What the exercises of a lesson are worth: the minutes that it gives them, so that everybody knows.
-
-    Raises:
-        ExportError: a heading of an exercise does not end in its minutes.
-    """
-    notebook = nbformat.read(NOTEBOOKS / lesson, as_version=4)
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    found = dict(re.findall(r"^### Exercise ([\d.]+) .*\((\d+) minutes\)$", prose, flags=re.M))
-    for exercise in lessons()[lesson]:
-        if exercise not in found:
-            raise ExportError(f"the heading of exercise {exercise} should end in its minutes")
-    return {exercise: int(found[exercise]) for exercise in lessons()[lesson]}
 
 
 def grade(folder: Path, numbers: Sequence[str] = (), jobs: int | None = None, seconds: float = SECONDS) -> list[Grade]:
@@ -64,7 +45,7 @@ def grade(folder: Path, numbers: Sequence[str] = (), jobs: int | None = None, se
         ExportError: there are no students, or there is no such lesson.
         OSError: it cannot be written.
     """
-    known, classmates = lessons(), students(folder)
+    known, classmates = exercises_of_lessons(), students(folder)
     handed_in = {student.name: submissions_of(student, known) for student in classmates}
     chosen = _chosen(numbers, known, [each.lesson for found in handed_in.values() for each in found])
     answers = {
@@ -74,7 +55,7 @@ def grade(folder: Path, numbers: Sequence[str] = (), jobs: int | None = None, se
         if (lesson := each.lesson) in chosen
     }
     waiting = {_key(a): a for found in answers.values() for a in found.values()}
-    verdicts = _judge_all(folder, waiting, jobs or os.cpu_count() or 1, seconds, tuple(classmates))
+    verdicts = _judge_all(folder, waiting, jobs or os.cpu_count() or 1, seconds)
     grades = []
     for name, found in handed_in.items():
         for lesson in chosen:
@@ -115,19 +96,16 @@ def _grades(
     return grades
 
 
-def _judge_all(
-    folder: Path, waiting: Mapping[str, list[Answer]], jobs: int, seconds: float, hidden: tuple[Path, ...]
-) -> dict[str, Verdict]:
+def _judge_all(folder: Path, waiting: Mapping[str, list[Answer]], jobs: int, seconds: float) -> dict[str, Verdict]:
     """A verdict for each key, those of an earlier start among them."""
     verdicts = {key: verdict for key, verdict in _earlier(folder / VERDICTS).items() if key in waiting}
     left = [key for key in waiting if key not in verdicts]
-    writing = Lock()
     with ThreadPoolExecutor(jobs) as pool, (folder / VERDICTS).open("a", encoding="utf-8") as log:
-        futures = {pool.submit(best, waiting[key], hidden, seconds): key for key in left}
+        futures = {pool.submit(best, waiting[key], (folder,), seconds): key for key in left}
         for future in as_completed(futures):
             key = futures[future]
             verdicts[key] = future.result()
-            with writing:
+            if verdicts[key].state != "not judged":  # another time it may be
                 log.write(json.dumps({"key": key} | asdict(verdicts[key])) + "\n")
                 log.flush()
             _progress(len(verdicts), len(waiting))

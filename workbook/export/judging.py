@@ -73,7 +73,7 @@ def best(answers: Sequence[Answer], hidden: tuple[Path, ...] = (), seconds: floa
         try:
             verdict = judged(answer, hidden, seconds)
         except Exception as error:  # whatever it is, the others are graded
-            verdict = Verdict("not yet", f"it could not be judged: {describe(error)}")
+            verdict = Verdict("not judged", f"something went wrong here, not in the answer: {describe(error)}")
         if verdict.state == "passed":
             return verdict
         found.append(verdict)

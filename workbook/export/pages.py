@@ -46,12 +46,12 @@ def class_page(grades: Sequence[Grade]) -> str:
         + "<h2>Where the class is stuck</h2>"
         + _table(("exercise", "answers", "what the check says"), mistakes)
         + "<h2>Students</h2>"
-        + _table(("student", "points", "not handed in or unreadable"), rows),
+        + _table(("student", "points", "not handed in, unreadable or not judged"), rows),
     )
 
 
 def _sums(grades: Sequence[Grade]) -> tuple[str, str]:
-    absent = [g.exercise for g in grades if g.state in ("not handed in", "unreadable")]
+    absent = [g.exercise for g in grades if g.state in ("not handed in", "unreadable", "not judged")]
     return f"{sum(g.points for g in grades)} of {sum(g.of for g in grades)}", ", ".join(absent)
 
 

@@ -19,10 +19,11 @@ from nbformat import NotebookNode
 
 from helpers.atomic_files import replacing
 
-from ..places import NOTEBOOKS
-from .answers import LESSONS_CHECK, answers_in, asked_in, code_of
+from ..my_lessons import free
+from .answers import CHECK, answers_in, code_of
 from .course import as_handed_in
 from .errors import ExportError
+from .notebooks import exercises_of_lessons
 
 KEPT = "as_it_came"  # folder of a student with the files that were repaired
 OWN = ("_pages", KEPT)  # folders that are written beside what is handed in
@@ -52,12 +53,6 @@ class Submission:
     remarks: tuple[str, ...] = ()
 
 
-def lessons() -> dict[str, dict[str, str]]:
-    """The lessons that are here: name of a notebook -> number of an exercise -> the function that it asks for."""
-    found = {path.name: asked_in(nbformat.read(path, as_version=4)) for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))}
-    return {name: asked for name, asked in found.items() if asked}
-
-
 def students(folder: Path) -> list[Path]:
     """The folders of the students, by name.
 
@@ -80,7 +75,7 @@ def submissions_of(student: Path, known: Mapping[str, Mapping[str, str]]) -> lis
 
     Args:
         student: the folder.
-        known: see `lessons`.
+        known: see `exercises_of_lessons`.
     """
     files = [path for path in sorted(student.rglob("*")) if path.is_file() and not _is_ours(path.relative_to(student))]
     read = [_read(student.name, path, known) for path in files]
@@ -110,7 +105,7 @@ def collect(folder: Path, course: Path | None = None) -> list[str]:
     """
     if course is not None and not (course / "source").is_dir():
         raise ExportError(f"{course} has no folder `source`: it is no course that was exported")
-    known = lessons()
+    known = exercises_of_lessons()
     lines = [f"{path.name}: lies outside of any student's folder, and is not graded" for path in _loose(folder)]
     for student in students(folder):
         found = submissions_of(student, known)
@@ -184,7 +179,7 @@ def _cell(cell: Mapping[str, object]) -> NotebookNode:
 def _which(notebook: NotebookNode, known: Mapping[str, Mapping[str, str]]) -> str:
     """The lesson whose heading it has, or most of whose exercises it checks."""
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    checks = [number for code in code_of(notebook) for number, _ in LESSONS_CHECK.findall(code)]
+    checks = [number for code in code_of(notebook) for number, _ in CHECK.findall(code)]
     counted = Counter(lesson for lesson, asked in known.items() for number in checks if number in asked)
     if counted:
         return counted.most_common(1)[0][0]
@@ -219,6 +214,14 @@ def _one_of(same: list[Submission]) -> Submission:
     return Submission(chosen.student, chosen.path, chosen.lesson, chosen.notebook, chosen.problem, remarks)
 
 
+def _keep(came: Path, student: Path) -> None:
+    """Move a file, if there is one, to where nothing is written over."""
+    if came.exists() or came.is_symlink():
+        kept = student / KEPT / came.relative_to(student)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        came.rename(free(kept))
+
+
 def _put_into(course: Path, each: Submission) -> None:
     name = Path(each.lesson).stem
     source = course / "source" / name / each.lesson
@@ -238,12 +241,11 @@ def _put_right(student: Path, each: Submission) -> str:
     target = student / each.lesson
     ids = [cell.get("id") for cell in each.notebook.cells]
     if each.path != target or len(set(ids)) < len(ids):
-        kept = student / KEPT / each.path.relative_to(student)
-        kept.parent.mkdir(parents=True, exist_ok=True)
         for cell in each.notebook.cells:
             if ids.count(cell.get("id")) > 1:
                 cell["id"] = nbformat.v4.new_code_cell().id
-        each.path.replace(kept)
+        for came in {each.path, target}:
+            _keep(came, student)
         with replacing(target) as temporary:
             temporary.write_text(nbformat.writes(each.notebook), encoding="utf-8")
     number = each.lesson[:2]

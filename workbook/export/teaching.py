@@ -11,7 +11,7 @@ import nbformat
 from ..exercises import find
 from ..lessons import LESSONS, Lesson
 from ..places import NOTEBOOKS
-from .grading import points
+from .notebooks import points
 
 MISTAKES = 4  # of each exercise that the page names
 SIX_WEEKS = (("00", "02"), ("03",), ("04",), ("05",), ("07",), ("08",))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helpers.atomic_files import replacing
 
+from ..my_lessons import free, numbered
 from .errors import ExportError
 from .handout import write_handout
 from .notebooks import chosen_lessons
@@ -59,7 +60,8 @@ def update(folder: Path, numbers: Sequence[str] = ()) -> list[str]:
                 _copy(new / name, path)
                 written += 1
             elif path.suffix == ".ipynb":
-                beside = _free(path, digest)
+                same = [other for other in numbered(path) if _is(other, digest)]
+                beside = same[0] if same else free(path)
                 _copy(new / name, beside)
                 said.append(f"{name} was changed in it, and stays; the new version is {beside.name}")
             else:
@@ -96,14 +98,6 @@ def _digest(path: Path) -> str:
 
 def _is(path: Path, digest: str) -> bool:
     return path.is_file() and _digest(path) == digest
-
-
-def _free(path: Path, digest: str) -> Path:
-    """The first of `a_2.ipynb`, `a_3.ipynb` and so on that is not taken, or has that content already."""
-    number = 2
-    while (other := path.with_stem(f"{path.stem}_{number}")).exists() and not _is(other, digest):
-        number += 1
-    return other
 
 
 def _copy(source: Path, target: Path) -> None:
