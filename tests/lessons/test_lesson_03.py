@@ -1,5 +1,6 @@
 """Lesson 03 beyond its stored outputs: its recipe and its figures."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 from helpers.state_dict import load_matching, suggest_renames
 from workbook import data
 from workbook.data import DATA
-from workbook.networks import vgg16
+from workbook.networks import resnet18, vgg16
 from workbook.training import accuracy
 
 NOTEBOOK = "03_load_the_part_that_fits.ipynb"
@@ -95,3 +96,19 @@ def test_the_recipe_keeps_the_versions_of_modules(recipe) -> None:
     """MNASNet refuses what does not say of which version it is."""
     model, source = torchvision.models.mnasnet0_5(num_classes=7), torchvision.models.mnasnet0_5()
     assert recipe(model, source.state_dict())[0] == ["classifier.1.weight", "classifier.1.bias"]
+
+
+def test_order_is_taken_on_trust() -> None:
+    """A network that defines bn2 before bn1 of each block, under other names: nothing is ambiguous, all wrong."""
+    state_dict = torch.load(DATA / "resnet18_thin.pth")
+    order = list(state_dict)
+
+    def place(key: str) -> int:
+        return order.index(re.sub(r"(layer.*bn)([12])", lambda m: f"{m[1]}{3 - int(m[2])}", key))
+
+    renamed = {key.replace("bn1", "na").replace("bn2", "nb"): state_dict[key] for key in sorted(order, key=place)}
+    suggestion = suggest_renames(resnet18(width=0.3125), renamed)
+    assert suggestion.ambiguous == ()
+    model = resnet18(width=0.3125)
+    load_matching(model, renamed, rename=suggestion)
+    assert not torch.equal(model.layer1[0].bn1.weight, state_dict["layer1.0.bn1.weight"])
