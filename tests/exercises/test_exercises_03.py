@@ -36,7 +36,7 @@ def pair_whole_names(model, state_dict):
     """Weights and biases in one list; of these, kind and shape must agree."""
 
     def countable(tensors):
-        layers = [key.removesuffix("weight") for key, t in tensors.items() if key.endswith("weight") and t.ndim > 1]
+        layers = [key.removesuffix("weight") for key, t in tensors.items() if key.endswith(".weight") and t.ndim > 1]
         return [layer + leaf for layer in layers for leaf in ("weight", "bias") if layer + leaf in tensors]
 
     names = dict(zip(countable(state_dict), countable(model.state_dict()), strict=True))

@@ -144,6 +144,7 @@ IN_PLACE = (
 )
 FROM_THE_DICTIONARY = "pop, del or an assignment on the dictionary itself; work on dict(...) of it, or fill a new one."
 OTHER_MODE = "eval() and train() act on the model that was given, for good; this needs neither, or a copy."
+OTHER_TYPE = "double(), half() and to() act on the model that was given, for good; work on a copy."
 FROZEN = "requires_grad_(...) acts on the model that was given, for good; detach() or no_grad() leave it alone."
 SWITCHED = "set_grad_enabled and set_default_dtype act on all that follows; `with torch.no_grad():` ends by itself."
 ATTRIBUTE = "what you set on a module of the model stays; run a copy."
@@ -173,6 +174,9 @@ def _what_changed_in_a_model(before: nn.Module, after: nn.Module) -> str | None:
     pairs = list(zip(before.modules(), after.modules(), strict=False))
     if any(a.training != b.training for a, b in pairs):
         return f": it came in {'train' if before.training else 'eval'} mode.{because(OTHER_MODE)}"
+    tensors = zip(before.state_dict().values(), after.state_dict().values(), strict=False)
+    if any(a.dtype != b.dtype for a, b in tensors if isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return f": its tensors have another type than they had.{because(OTHER_TYPE)}"
     parameters = zip(before.parameters(), after.parameters(), strict=False)
     if any(a.requires_grad != b.requires_grad for a, b in parameters):
         return f": other parameters require a gradient than did.{because(FROZEN)}"
@@ -229,6 +233,9 @@ def compare(got: Any, expected: Tensor, what: str, causes: Sequence[tuple[str, A
     raise NotYet(f"{what}{where} should be {expected[place]:.4f}, but is {got[place]:.4f}.{because(cause)}")
 
 
+RAISE = "an error that is returned is a value like others; `raise ValueError(...)` stops the function."
+
+
 def must_refuse(function: Any, *inputs: Any, case: str, cause: str) -> None:
     """`NotYet` unless the learner's function raises a ValueError for copies of `inputs`.
 
@@ -248,6 +255,8 @@ def must_refuse(function: Any, *inputs: Any, case: str, cause: str) -> None:
         why = because("`assert` raises an AssertionError; write `raise ValueError(...)`.")
         why = why if isinstance(error, AssertionError) else ""
         raise NotYet(f"{case}, a ValueError is wanted, not {describe(error)}{_line(error)}{why}") from None
+    if isinstance(answer, Exception) or (isinstance(answer, type) and issubclass(answer, Exception)):
+        raise NotYet(f"{case}, a ValueError is wanted, but your function returns one.{because(RAISE)}")
     found = f"returns a {type(answer).__name__}" if answer is not None else "returns None"
     raise NotYet(f"{case}, a ValueError is wanted, but your function {found}.{because(cause)}")
 
@@ -280,7 +289,7 @@ def compare_dicts(
         if not isinstance(got[key], Tensor):
             raise NotYet(f"{what} has a {type(got[key]).__name__} under {key!r}, not a tensor.")
         if got[key].dtype != tensor.dtype:
-            raise NotYet(f"{what} has {got[key].dtype} under {key!r}, not {tensor.dtype}.")
+            raise NotYet(f"{what} has {got[key].dtype} under {key!r}, not {tensor.dtype}.{why}")
         if got[key].shape != tensor.shape or not torch.equal(got[key], tensor):
             raise NotYet(f"{what} has other numbers in {key!r}.{why}")
 

@@ -94,7 +94,41 @@ def side_by_side(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[s
     )
 
 
+def by_place(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
+    """Compares the shapes of what stands at the same place."""
+    in_model = model.state_dict()
+    fits = {key for (key, tensor), given in zip(in_model.items(), state_dict.values()) if tensor.shape == given.shape}  # noqa: B905
+    both = in_model.keys() & state_dict.keys()
+    return both & fits, both - fits, in_model.keys() - both, state_dict.keys() - both
+
+
+def without_module(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
+    return right(model, {key.removeprefix("module."): tensor for key, tensor in state_dict.items()})
+
+
+def only_trained(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
+    frozen = {key for key, parameter in model.named_parameters() if not parameter.requires_grad}
+    loaded, *others = right(model, state_dict)
+    return loaded - frozen, *others
+
+
+def of_children(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
+    """Asks the layers one level down."""
+    in_model = {}
+    for name, child in model.named_children():
+        in_model |= {f"{name}.{key}": t for key, t in (*child._parameters.items(), *child._buffers.items())}
+    in_model = {key: tensor for key, tensor in in_model.items() if tensor is not None}
+    both = in_model.keys() & state_dict.keys()
+    loaded = {key for key in both if in_model[key].shape == state_dict[key].shape}
+    return loaded, both - loaded, in_model.keys() - both, state_dict.keys() - both
+
+
 SIDE_BY_SIDE = "zip pairs by place; a name has to be looked up in the other dictionary."
+PREFIX = "names count as they stand, with all that stands in front."
+TRAINED = "whether a parameter is trained says nothing about whether it is loaded."
+LEVELS = "named_children() looks one level down; state_dict() has the names of all levels."
+SCALAR = "a counter has shape (), so that no dimension can be asked for; compare whole shapes."
+SQUEEZED = "a dimension of 1 counts, too: (1, 4) is not (4,)."
 NOT_COMPARED = "the shapes were not compared."
 AS_MANY_NUMBERS = "as many numbers are not the same shape."
 ALL_DIMENSIONS = "all dimensions count: compare the whole shapes."
@@ -111,6 +145,12 @@ MISTAKES = (
     Mistake(AS_MANY_NUMBERS, comparing(lambda in_model, given: in_model.numel() == given.numel())),
     Mistake(ALL_DIMENSIONS, comparing(lambda in_model, given: in_model.shape[:1] == given.shape[:1])),
     Mistake(ALL_DIMENSIONS, comparing(lambda in_model, given: in_model.shape[-1:] == given.shape[-1:])),
+    Mistake(SQUEEZED, comparing(lambda in_model, given: in_model.squeeze().shape == given.squeeze().shape)),
+    Mistake(SCALAR, comparing(lambda in_model, given: in_model.shape[0] == given.shape[0])),
+    Mistake(PREFIX, without_module),
+    Mistake(TRAINED, only_trained),
+    Mistake(LEVELS, of_children),
+    Mistake(SIDE_BY_SIDE, by_place),
     Mistake(OTHER_NAME, any_shape),
     Mistake(BUFFERS, only_parameters),
     Mistake(NOT_PERSISTENT, all_named_tensors),
@@ -143,13 +183,18 @@ MISMATCHED = {
     "2.bias": torch.Size([1]),  # could be broadcast
     "4.weight": torch.Size([3, 2, 2, 5]),  # equal but for the last dimension
     "5.weight": torch.Size([6, 4]),  # equal but for the first
+    "6.0.bias": torch.Size([1, 6]),  # equal but for a 1
 }
-UNEXPECTED = {"6.weight": torch.Size([4])}  # a shape that the model has, but under other names
+UNEXPECTED = {  # shapes that the model has, but under other names
+    "6.weight": torch.Size([4]),
+    "module.3.weight": torch.Size([2, 7]),
+}
 LOADED_BY_MISTAKE = {
     "2.weight": AS_MANY_NUMBERS,
     "2.bias": NOT_COMPARED,
     "4.weight": ALL_DIMENSIONS,
     "5.weight": ALL_DIMENSIONS,
+    "6.0.bias": SQUEEZED,
     "6.weight": OTHER_NAME,
 }
 
@@ -159,10 +204,14 @@ def verify(answer: Any) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4), nn.Linear(6, 7), nn.Linear(7, 2, bias=False))
     model.append(nn.Conv2d(2, 3, (2, 4), bias=False)).append(nn.Linear(4, 5, bias=False))
+    model.append(nn.Sequential(nn.Linear(5, 6)))
+    model[0].bias.requires_grad_(False)
     state_dict = {key: torch.rand(shape) for key, shape in (MISMATCHED | UNEXPECTED).items()}
     model.register_buffer("grid", torch.zeros(3), persistent=False)
     state_dict |= {key: (tensor + 1).double() for key, tensor in model.state_dict().items() if key[0] in "01"}
-    got = call(answer, model, state_dict, crashes=[("KeyError", ONE_SIDE)])
+    state_dict |= {key: model.state_dict()[key].clone() for key in ("1.weight", "6.0.weight")}  # equal numbers
+    crashes = [("KeyError", ONE_SIDE), ("IndexError: tuple index", SCALAR)]
+    got = call(answer, model, state_dict, crashes=crashes)
     if not isinstance(got, (tuple, list)) or len(got) != 4:
         found = f"{len(got)} values" if isinstance(got, (tuple, list)) else f"a {type(got).__name__}"
         raise NotYet(f"return four sets: loaded, mismatched, missing, unexpected; not {found}.")

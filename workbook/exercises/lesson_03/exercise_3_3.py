@@ -101,7 +101,14 @@ LEVELS = (
     "a layer's name is all that stands before `.weight` or `.bias` at the end, however many dots it has; "
     "removesuffix('.weight') takes just that away."
 )
-EMBEDDING = "every `.weight` of two dimensions or more counts, that of an Embedding, too."
+DIMENSIONS = "every `.weight` of two dimensions or more counts: that of a Conv1d has three, that of a Conv3d five."
+ITS_NAME = "what counts is how many dimensions a `.weight` has, not how its layer is called."
+FROZEN = "whether a parameter is trained says nothing about whether it is paired."
+OTHER_LENGTHS = (
+    "the two lists are not equally long: one side counts what the other does not. Every `.weight` of two dimensions or "
+    "more counts, that of an Embedding, too, at any level (named_children() looks one level down, and a layer goes "
+    "by what stands before `.weight`); nothing else counts."
+)
 TABLE = "a parameter of its own, such as a table, is no layer: its name does not end in `.weight`."
 
 
@@ -127,6 +134,27 @@ def is_weight(key: str, tensor: Tensor) -> bool:
     return key.endswith(".weight") and tensor.ndim >= 2
 
 
+def of_weight(key: str) -> str:
+    return key.removesuffix(".weight")
+
+
+def without_frozen(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {old: new for old, new in right(model, state_dict).items() if new in trained}
+
+
+def of_children(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
+    children = {name: child for name, child in model.named_children() if hasattr(child, "weight")}
+    in_model = [name for name, child in children.items() if child.weight.ndim >= 2]
+    pairs = list(zip(layers_of(state_dict), in_model, strict=True))
+    for old, new in pairs:
+        if state_dict[f"{old}.weight"].shape != model.state_dict()[f"{new}.weight"].shape:
+            raise ValueError(f"{old} and {new} have different shapes")
+        if (f"{old}.bias" in state_dict) != (f"{new}.bias" in model.state_dict()):
+            raise ValueError(f"only one of {old} and {new} has a bias")
+    return names_of(pairs, state_dict)
+
+
 def at_the_first_dot(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
     names = {}
     layers = [
@@ -149,8 +177,7 @@ def of_convs_and_linears(model: nn.Module, state_dict: dict[str, Tensor]) -> dic
     """Asks the model for the types of its layers."""
     kinds = nn.Conv2d, nn.Linear
     in_model = [name for name, module in model.named_modules() if isinstance(module, kinds)]
-    in_checkpoint = [layer for layer in layers_of(state_dict) if "words" not in layer]
-    pairs = list(zip(in_checkpoint, in_model, strict=True))
+    pairs = list(zip(layers_of(state_dict), in_model, strict=True))
     for old, new in pairs:
         if state_dict[f"{old}.weight"].shape != model.state_dict()[f"{new}.weight"].shape:
             raise ValueError(f"{old} and {new} have different shapes")
@@ -194,13 +221,18 @@ def loads_on_the_way(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[st
 
 
 NESTED_MISTAKES = (
-    Mistake(LEVELS, at_the_first_dot),
-    Mistake(EMBEDDING, of_convs_and_linears),
     Mistake(TABLE, weights_by_kind_of_name),
+    Mistake(DIMENSIONS, by_layer_names(of_weight, lambda key, t: is_weight(key, t) and t.ndim in (2, 4))),
+    Mistake(ITS_NAME, by_layer_names(of_weight, lambda key, t: is_weight(key, t) and "bn" not in key)),
+    Mistake(ITS_NAME, by_layer_names(of_weight, lambda key, t: is_weight(key, t) and "downsample" not in key)),
+    Mistake(FROZEN, without_frozen),
 )
 
 MISTAKES = (
     *NESTED_MISTAKES,
+    Mistake(OTHER_LENGTHS, of_children),
+    Mistake(OTHER_LENGTHS, of_convs_and_linears),
+    Mistake(OTHER_LENGTHS, at_the_first_dot),
     Mistake(LEVELS, by_layer_names(lambda key: key.rstrip(".weight"), is_weight)),
     Mistake(LEVELS, by_layer_names(lambda key: key.replace(".weight", ""), is_weight)),
     Mistake(LEVELS, by_layer_names(lambda key: key.split(".weight")[0], is_weight)),
@@ -248,7 +280,7 @@ def verify(answer: Any) -> None:
     verify_refusals(answer, model, state_dict)
     other, state_dict = nested()
     with case("for a network whose layers lie at several levels, with an Embedding"):
-        got = call(answer, other, state_dict, crashes=[("", LEVELS)])
+        got = call(answer, other, state_dict, crashes=[("zip()", OTHER_LENGTHS), ("", LEVELS)])
         expected = right(other, state_dict)
         if not isinstance(got, Mapping) or dict(got) != expected:
             raise NotYet(f"{first_other_pair(got, expected)}{because(why_other_pairs(got, other, state_dict))}")
@@ -292,6 +324,8 @@ class Nested(nn.Module):
         super().__init__()
         inner = {stem: nn.Conv2d(3, 4, (2, 5)), "norm": nn.BatchNorm2d(4), "weight_net": nn.Conv2d(4, 5, 3)}
         self.net = nn.ModuleDict(inner | {eight: nn.Conv2d(5, 4, 3)})
+        self.bn_proj, self.downsample = nn.Conv1d(4, 3, 2), nn.Conv3d(2, 3, (2, 1, 3), bias=False)
+        self.in_proj_weight = nn.Parameter(torch.randn(5, 2))
         self.table, self.words = nn.Parameter(torch.randn(4, 3)), nn.Embedding(9, 4)
         self.bias_net = nn.ModuleList([nn.Linear(4, 6, bias=False), nn.Linear(6, 7)])
 
@@ -299,7 +333,9 @@ class Nested(nn.Module):
 def nested() -> tuple[nn.Module, dict[str, Tensor]]:
     torch.manual_seed(1)
     checkpoint = {f"backbone.{key}": tensor for key, tensor in Nested("first", "height").state_dict().items()}
-    return Nested("stem", "right"), {key: tensor for key, tensor in checkpoint.items() if ".norm." not in key}
+    model = Nested("stem", "right")
+    model.bias_net[0].weight.requires_grad_(False)
+    return model, {key: tensor for key, tensor in checkpoint.items() if ".norm." not in key}
 
 
 def verify_names(got: Any, expected: dict[str, str], state_dict: dict[str, Tensor]) -> None:
