@@ -179,5 +179,5 @@ def _reach(report: LoadReport | None) -> str:
         return "Tried on a copy, the last line loads everything."
     stays = [*report.missing, *report.mismatched]
     said = f"Tried on a copy, the lines load {len(report.loaded)} of {len(report.loaded) + len(stays)} tensors"
-    said += f" ({percent(report.coverage)} of the parameters)."
+    said += f" ({percent(report.coverage)} of the numbers)."
     return said + (f" As they were stay {few(stays, 4)}." if stays else "")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,8 @@ def load_matching(
         rename: how names of the checkpoint become names of the model: what `suggest_renames` returned, a dictionary,
             pairs of a regular expression and its replacement, applied one after the other as `re.sub` does, or a
             function.
-        min_coverage: the least share of the model's parameters that must be loaded, from 0 to 1.
+        min_coverage: the least share of the model's numbers that must be loaded, from 0 to 1; 1 is all parameters and
+            all buffers but those of whole numbers, such as counters.
 
     Raises:
         StateDictError: nothing matches, or less than `min_coverage`; `state_dict` holds more than tensors; two names
@@ -56,7 +58,7 @@ def load_matching(
         raise StateDictError(f"nothing matches: {_examples(renamed(state_dict, rename).values(), answer.targets)}")
     if report.coverage < min_coverage:
         raise StateDictError(
-            f"only {percent(report.coverage)} of the parameters match, {min_coverage:.1%} are asked for\n{report}"
+            f"only {percent(report.coverage)} of the numbers match, {min_coverage:.1%} are asked for\n{report}"
         )
     for key, tensor in answer.taken.items():
         if why := why_not_into(tensor, answer.targets[key]):
@@ -87,19 +89,31 @@ def _matched(model: nn.Module, state_dict: Mapping[str, Tensor], rename: Rename)
         mismatched=answer.mismatched,
         renamed={old: new for old, new in new_names.items() if old != new},
         half_loaded=_half_loaded(answer.targets, filled | answer.taken.keys()),
-        coverage=_coverage(model, answer.taken),
+        coverage=_coverage(answer.targets, answer.taken),
     )
     return answer, report
 
 
 def _with_names(state_dict: Mapping[str, Tensor], new_names: Mapping[str, str]) -> Mapping[str, Tensor]:
-    """The tensors under their new names; the versions of modules go with them only where no name changed."""
+    """The tensors under their new names, and with them the versions of modules."""
     kept = {old: new for old, new in new_names.items() if not new.endswith(EXTRA_STATE)}
     result = OrderedDict((new, state_dict[old]) for old, new in kept.items())
     metadata = getattr(state_dict, "_metadata", None)
-    if metadata and all(old == new for old, new in new_names.items()):
-        result._metadata = metadata  # type: ignore[attr-defined]
+    if metadata:
+        result._metadata = _versions(metadata, new_names)  # type: ignore[attr-defined]
     return result
+
+
+def _versions(metadata: Mapping[str, Any], new_names: Mapping[str, str]) -> Mapping[str, Any]:
+    """The version of each module under the name to which most of its tensors went."""
+    places: dict[str, Counter[str]] = defaultdict(Counter)
+    for old, new in new_names.items():
+        parts = old.split(".")
+        for depth in range(len(parts)):
+            module, rest = ".".join(parts[:depth]), ".".join(parts[depth:])
+            if module in metadata and f".{new}".endswith(f".{rest}"):
+                places[module][new.removesuffix(rest).removesuffix(".")] += 1
+    return OrderedDict((found.most_common(1)[0][0], metadata[module]) for module, found in places.items())
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -164,11 +178,14 @@ def _substituted(name: str, pairs: Iterable[tuple[str, str]]) -> str:
     return name
 
 
-def _coverage(model: nn.Module, loaded: Collection[str]) -> float:
-    """Share of the numbers in the parameters; one that has two names counts once."""
-    names = _names(model)
-    total = sum(parameter.numel() for parameter in names)
-    found = sum(parameter.numel() for parameter, keys in names.items() if any(key in loaded for key in keys))
+def _coverage(targets: Mapping[str, Tensor], loaded: Collection[str]) -> float:
+    """Share of the numbers in parameters and floating-point buffers; what has several names counts once."""
+    names: dict[Tensor, set[str]] = defaultdict(set)
+    for key, tensor in targets.items():
+        if isinstance(tensor, nn.Parameter) or tensor.is_floating_point():
+            names[tensor].add(key)
+    total = sum(tensor.numel() for tensor in names)
+    found = sum(tensor.numel() for tensor, keys in names.items() if any(key in loaded for key in keys))
     return found / total if total else float(bool(loaded))
 
 

@@ -25,7 +25,7 @@ class LoadReport:
         mismatched: keys that both have -> shape in the checkpoint, shape in the model; they are as they were.
         renamed: keys of the checkpoint -> the names they were loaded, or would have been loaded, under.
         half_loaded: modules that got some of their tensors but not others, which mostly means a wrong match.
-        coverage: share of the model's parameters, counted in numbers, that were loaded; between 0 and 1.
+        coverage: share of the numbers in the parameters and floating-point buffers that were loaded, from 0 to 1.
     """
 
     loaded: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class LoadReport:
     def summary(self) -> str:
         """One line, and one more for what looks wrong."""
         counts = (
-            f"{len(self.loaded)} loaded ({percent(self.coverage)} of the parameters), "
+            f"{len(self.loaded)} loaded ({percent(self.coverage)} of the numbers), "
             f"{len(self.mismatched)} mismatched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
         )
         halves = f"\nonly half loaded, look at them: {', '.join(self.half_loaded)}" if self.half_loaded else ""

@@ -40,7 +40,7 @@ def matched(ticks) -> str:
     share = sum(sizes[key] for key in loaded) / sum(sizes.values())
     return (
         f"{len(loaded)} loaded, {len(mismatched)} mismatched, {len(MODEL.keys() - names.keys())} missing, "
-        f"{len(names.keys() - MODEL.keys())} unexpected; {share:.1%} of the parameters."
+        f"{len(names.keys() - MODEL.keys())} unexpected; {share:.1%} of the numbers."
     )
 
 

@@ -85,14 +85,14 @@ def test_lesson_01(cache) -> None:
 def test_lesson_02(cache) -> None:
     printed = printed_with_real("02_load_all_of_a_state_dict.ipynb", {"[::50]": "[::125]"})
     assert "vgg16-397923af-zip.pth: largest difference 0.0" in printed
-    assert "32 loaded (100.0% of the parameters)" in printed
+    assert "32 loaded (100.0% of the numbers)" in printed
 
 
 def test_lesson_03(cache) -> None:
     printed = printed_with_real("03_load_the_part_that_fits.ipynb", {"[::50]": "[::125]"})
     assert "torch.Size([4, 4096]) largest difference 0.0" in printed
     assert "30 of 32 tensors are the checkpoint's" in printed
-    assert printed.count("32 loaded (100.0% of the parameters)") == 3
+    assert printed.count("32 loaded (100.0% of the numbers)") == 3
 
 
 def test_lesson_04(cache) -> None:

@@ -433,7 +433,7 @@ def test_the_key_matcher_follows_the_rules_that_are_ticked() -> None:
         counts = matched([rule for rule, ticked in zip(RULES.values(), ticks, strict=True) if ticked])
         assert ", ".join(f"{count} {kind}" for kind, count in counts.items()) in text(matcher.view.value)
     said = text(matcher.view.value)
-    assert "2 loaded, 1 mismatched, 0 missing, 1 unexpected; 74.7% of the parameters." in said
+    assert "2 loaded, 1 mismatched, 0 missing, 1 unexpected; 74.7% of the numbers." in said
     assert "module.fc.weight\nhead.weight\n\u2260 mismatched: (9, 6) in the checkpoint, (7, 6) in the model" in said
     assert "module.conv.bias\nconv.bias\n\u2713 loaded" in said
     assert "epoch\n\u2717 unexpected" in said

@@ -51,11 +51,11 @@ class KeyMatcher(Interactive):
 
 
 def summary_html(report: LoadReport) -> str:
-    """How many keys of each kind, the share of the parameters that is loaded, and what looks wrong."""
+    """How many keys of each kind, the share of the numbers that is loaded, and what looks wrong."""
     counts = {kind: len(getattr(report, kind)) for kind in FATES}
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     halves = f"<br>Half loaded: {escape(', '.join(report.half_loaded))}." if report.half_loaded else ""
-    return f"<p>{said}; {report.coverage:.1%} of the parameters.{halves}</p>{bar(report.coverage)}"
+    return f"<p>{said}; {report.coverage:.1%} of the numbers.{halves}</p>{bar(report.coverage)}"
 
 
 def keys_html(report: LoadReport, hide_loaded: bool) -> str:

@@ -156,7 +156,7 @@ def test_coverage_is_rounded_down() -> None:
     model = nn.ModuleDict({"large": nn.Linear(100, 100), "small": nn.Linear(1, 1)})
     state_dict = model.state_dict()
     del state_dict["small.bias"]
-    assert "(99.9% of the parameters)" in load_matching(model, state_dict).summary()
+    assert "(99.9% of the numbers)" in load_matching(model, state_dict).summary()
 
 
 @pytest.mark.parametrize("share", [math.nan, -0.1, 1.5])

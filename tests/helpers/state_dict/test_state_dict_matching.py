@@ -55,8 +55,8 @@ def test_what_fits_is_loaded_and_the_rest_is_named() -> None:
     assert report.unexpected == ("extra",)
     assert report.mismatched == {"head.weight": ((9, 6), (7, 6)), "head.bias": ((9,), (7,))}
     assert report.half_loaded == ("norm",)
-    total = 3 * 4 * 2 * 5 + 4 + 4 + 4 + 6 * 7 + 7
-    assert report.coverage == pytest.approx((3 * 4 * 2 * 5 + 4 + 4) / total)
+    total = 3 * 4 * 2 * 5 + 4 + (4 + 4 + 4 + 4) + 6 * 7 + 7  # conv, norm with its two buffers, head
+    assert report.coverage == pytest.approx((3 * 4 * 2 * 5 + 4 + (4 + 4 + 4)) / total)
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, (source.state_dict() if key in report.loaded else before)[key])
     assert_equal(state_dict, given)
@@ -108,7 +108,7 @@ def test_names_change_by_dictionary_pairs_or_function(rename) -> None:
         ({"rename": [(r"weight|bias", "x")]}, r"'conv.weight' and 'conv.bias' would both become 'conv.x'"),
         ({"rename": {"convv.weight": "conv.weight"}}, "the checkpoint has no 'convv.weight'"),
         ({"rename": lambda name: f"deep.{name}"}, "nothing matches: the checkpoint has 'deep.conv.weight'"),
-        ({"min_coverage": 0.9}, r"only 72.9% of the parameters match, 90.0% are asked for"),
+        ({"min_coverage": 0.9}, r"only 74.0% of the numbers match, 90.0% are asked for"),
     ],
 )
 def test_refusals_leave_the_model_as_it_was(arguments, message) -> None:
@@ -143,12 +143,28 @@ def test_one_tensor_with_two_names_cannot_get_two_values() -> None:
     assert load_matching(model, state_dict).coverage == 1
 
 
-def test_coverage_counts_numbers_of_parameters() -> None:
-    model = Net()
-    only_buffers = {key: tensor for key, tensor in model.state_dict().items() if "running" in key}
-    assert match_keys(model, only_buffers).coverage == 0
-    assert match_keys(model, model.state_dict()).coverage == 1
-    assert match_keys(nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3).state_dict()).coverage == 1
+def test_coverage_counts_parameters_and_buffers_that_are_no_counters() -> None:
+    model = nn.BatchNorm2d(3)
+    in_file = model.state_dict()
+    without_counter = {key: tensor for key, tensor in in_file.items() if "num_batches" not in key}
+    assert match_keys(model, in_file).coverage == match_keys(model, without_counter).coverage == 1
+    assert match_keys(model, {key: in_file[key] for key in ("weight", "bias")}).coverage == 0.5
+    assert match_keys(model, {"num_batches_tracked": in_file["num_batches_tracked"]}).coverage == 0
+    with pytest.raises(StateDictError, match=r"only 50.0% of the numbers match, 100.0% are asked for"):
+        load_matching(model, dict(model.named_parameters()), min_coverage=1.0)
+
+
+def test_versions_of_modules_follow_their_names() -> None:
+    source, model = (
+        torchvision.models.mnasnet0_5(num_classes=4),
+        torchvision.models.mnasnet0_5(num_classes=4),
+    )  # it asks for its version
+    state_dict = nn.DataParallel(source).state_dict()
+    load_matching(model, state_dict, rename=[(r"^module\.", "")], min_coverage=1.0)
+    assert_equal(model.state_dict(), source.state_dict())
+    renamed = OrderedDict((key.replace("classifier.1", "head"), tensor) for key, tensor in source.state_dict().items())
+    renamed._metadata = source.state_dict()._metadata
+    load_matching(torchvision.models.mnasnet0_5(num_classes=4), renamed, rename={"head.weight": "classifier.1.weight"})
 
 
 def test_coverage_counts_a_tensor_with_two_names_once() -> None:
@@ -177,7 +193,7 @@ def test_a_report_is_a_table_as_text_and_as_html() -> None:
         "missing     <b>\n"
         "unexpected  c\n"
         "loaded      a.weight  was old.weight\n"
-        "1 loaded (25.0% of the parameters), 1 mismatched, 1 missing, 1 unexpected\n"
+        "1 loaded (25.0% of the numbers), 1 mismatched, 1 missing, 1 unexpected\n"
         "only half loaded, look at them: a"
     )
     html = report._repr_html_()
