@@ -1211,3 +1211,16 @@ def test_the_versions_of_modules_go_along(name, more) -> None:
     model, source = torchvision.models.mnasnet0_5(num_classes=7), torchvision.models.mnasnet0_5()
     recipe(model, source.state_dict(), *more)
     assert torch.equal(model.layers[0].weight, source.layers[0].weight)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module."])
+def test_the_versions_of_modules_follow_their_names(prefix) -> None:
+    source = torchvision.models.mnasnet0_5(num_classes=7)
+    inner = source.state_dict()
+    wrapped = OrderedDict((f"{prefix}{key}", tensor) for key, tensor in inner.items())
+    wrapped._metadata = {"": {"version": 1}, prefix[:-1]: inner._metadata[""]}
+    wrapped._metadata |= {f"{prefix}{module}": version for module, version in inner._metadata.items() if module}
+    rules = [(r"^(_orig_mod\.)?module\.", "")]
+    for found in (recipe_called("without_prefixes")(wrapped, source), recipe_called("renamed")(wrapped, rules)):
+        assert dict(found._metadata) == dict(inner._metadata)
+        torchvision.models.mnasnet0_5(num_classes=7).load_state_dict(found)
