@@ -147,7 +147,6 @@ def load_and_undo(path, model):
 
 RIGHT = [
     ("8.1", saving()),
-    ("8.1", saving(put=shutil.move)),
     ("8.1", save_by_a_descriptor),
     ("8.1", save_through_memory),
     ("8.1", in_a_named_temporary(delete=False)),

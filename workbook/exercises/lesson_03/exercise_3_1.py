@@ -114,7 +114,7 @@ def only_trained(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[s
 
 def of_children(model: nn.Module, state_dict: dict[str, Tensor]) -> tuple[set[str], ...]:
     """Asks the layers one level down."""
-    in_model = {}
+    in_model: dict[str, Any] = {}
     for name, child in model.named_children():
         in_model |= {f"{name}.{key}": t for key, t in (*child._parameters.items(), *child._buffers.items())}
     in_model = {key: tensor for key, tensor in in_model.items() if tensor is not None}

@@ -144,8 +144,8 @@ def without_frozen(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str,
 
 
 def of_children(model: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, str]:
-    children = {name: child for name, child in model.named_children() if hasattr(child, "weight")}
-    in_model = [name for name, child in children.items() if child.weight.ndim >= 2]
+    weights = {name: getattr(child, "weight", None) for name, child in model.named_children()}
+    in_model = [name for name, weight in weights.items() if isinstance(weight, Tensor) and weight.ndim >= 2]
     pairs = list(zip(layers_of(state_dict), in_model, strict=True))
     for old, new in pairs:
         if state_dict[f"{old}.weight"].shape != model.state_dict()[f"{new}.weight"].shape:

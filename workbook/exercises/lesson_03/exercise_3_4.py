@@ -280,7 +280,7 @@ def pairs(model: nn.Sequential, x: Tensor) -> dict[str, tuple[nn.Sequential, nn.
             network.get_parameter("5.weight").zero_()
             network.get_parameter("5.bias").fill_(0.5)
         limit = model[:2](x)[[0, 2]].max().item()
-    other_layer[2][1] = nn.Sigmoid()
+    other_layer[2] = nn.Sequential(model[2].get_submodule("0"), nn.Sigmoid())
     other_type[1] = nn.Threshold(0, 0)  # which a ReLU is
     leaky[1] = nn.LeakyReLU(0.5)
     clipped[1] = nn.Hardtanh(0, limit)

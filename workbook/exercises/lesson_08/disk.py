@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections import OrderedDict
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-NEIGHBOUR = "best.pt"  # a file in the same folder, which is none of the answer's business
+NEIGHBOURS = "best.pt", "best.pt.tmp"  # files in the same folder, which are none of the answer's business
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,10 @@ class Moment:
 
 
 class Watch:
-    """Notes what an answer does, and how the file under `path` is meanwhile."""
+    """Notes what an answer does, and how the file under `path` is meanwhile; raises `at_fsync` and `at_name` there."""
 
-    def __init__(self, path: Path, full_disk: bool = False) -> None:
-        self.path, self.full_disk = path, full_disk
+    def __init__(self, path: Path, at_fsync: OSError | None = None, at_name: OSError | None = None) -> None:
+        self.path, self.at_fsync, self.at_name = path, at_fsync, at_name
         self.before = path.read_bytes() if path.exists() else None
         self.moments: list[Moment] = []
 
@@ -79,8 +78,8 @@ def watched(answer: Any, watch: Watch) -> Iterator[None]:
             if isinstance(number, int):
                 found = os.fstat(number)
                 watch.note("fsync", found.st_ino, found.st_size)
-            if watch.full_disk:
-                raise OSError(errno.ENOSPC, "No space left on device")
+            if watch.at_fsync:
+                raise watch.at_fsync
             fsync(fd)
 
         return sync
@@ -90,6 +89,8 @@ def watched(answer: Any, watch: Watch) -> Iterator[None]:
             here, there = (Path(os.fsdecode(file)).resolve() for file in (source, target))
             found = here.stat() if here.exists() else None
             watch.note("name", found.st_ino if found else 0, found.st_size if found else 0, here, there)
+            if watch.at_name:
+                raise watch.at_name
             replace(source, target, **options)
 
         return name
@@ -117,6 +118,16 @@ def watched(answer: Any, watch: Watch) -> Iterator[None]:
             namespace[key] = value
 
 
+def is_open(path: Path) -> bool:
+    """Whether this process has the file open; False where a system does not tell."""
+    there = Path("/dev/fd")
+    for number in there.iterdir() if there.exists() else ():
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(int(number.name)), path.stat()):
+                return True
+    return False
+
+
 @contextlib.contextmanager
 def playground() -> Iterator[Path]:
     """A path in a folder of its own; what is written anywhere else without a folder is also thrown away afterwards."""
@@ -125,7 +136,8 @@ def playground() -> Iterator[Path]:
         folder, elsewhere = root / "run", root / "elsewhere"
         folder.mkdir()
         elsewhere.mkdir()
-        (folder / NEIGHBOUR).write_bytes(b"the best so far")
+        for name in NEIGHBOURS:
+            (folder / name).write_bytes(b"the best so far")
         try:
             tempfile.tempdir = str(elsewhere)
             with contextlib.chdir(elsewhere):

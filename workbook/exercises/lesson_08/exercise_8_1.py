@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 import torch
 
 from ..checking import Exercise, Mistake, NotYet, because, call, case
-from .disk import NEIGHBOUR, Interrupts, Moment, Refuses, Watch, playground, watched
+from .disk import NEIGHBOURS, Interrupts, Moment, Refuses, Watch, is_open, playground, watched
 
 # ruff: noqa: PTH105  answers are written as learners write them
 
@@ -222,6 +223,50 @@ def cleans_up_after_exceptions(state: State, path: Path) -> None:
         raise
 
 
+def opens_a_new_file_only(state: State, path: Path) -> None:
+    temporary = beside(path)
+    with temporary.open("xb") as file:
+        torch.save(state, file)
+        os.fsync(file.fileno())
+    try:
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def waits_for_another(state: State, path: Path) -> None:
+    if not beside(path).exists():
+        right(state, path)
+
+
+def clears_all_temporaries(path: Path) -> None:
+    for other in path.parent.glob("*.tmp"):
+        other.unlink()
+
+
+def leaves_it_open(file: Any) -> None:
+    os.fsync(os.dup(file.fileno()))
+
+
+def cleans_up_before_naming(state: State, path: Path) -> None:
+    temporary = beside(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink()
+        raise
+    os.replace(temporary, path)
+
+
+def raises_a_new_one(state: State, path: Path) -> None:
+    try:
+        right(state, path)
+    except BaseException as error:
+        raise type(error)("not saved") from error
+
+
 STRAIGHT = "torch.save writes straight to it; write to path.with_name(path.name + '.tmp'), for instance."
 COPIED = "shutil.copy and write_bytes write to it bit by bit; os.replace(temporary, path) is one step."
 WRITTEN_TO = "it was written or copied to; give a whole file this name by os.replace."
@@ -234,6 +279,9 @@ SYNCED_ELSEWHERE = "it is called for something else, the folder or another file.
 SYNCED_ALL = "os.sync asks for all files, and need not wait until it is done."
 SYNCED_IN_PART = "the rest was still in Python's buffer, or was written later: file.flush(), then os.fsync."
 LEFT = "when writing fails, at whatever step, the temporary is to be removed: try ... finally around all of it."
+LEFT_BY_A_KILL = "a kill leaves its temporary behind, and nobody else removes it: write over it, open('wb')."
+LEFT_OPEN = "what os.open or os.dup gives is to be closed by os.close; each save leaves one more open."
+MOVED = "where it cannot rename, shutil.move copies, bit by bit; os.replace(temporary, path) raises the error."
 INTERRUPTED = "KeyboardInterrupt is no Exception, so `except Exception` does not see it; try ... finally does."
 SWALLOWED = "an `except` that does not end with `raise`, or a `return` in `finally`, swallows it."
 OTHER_ERROR = "`raise` alone hands on the error as it is."
@@ -265,6 +313,16 @@ MISTAKES = (
     Mistake(SYNCED_IN_PART, from_memory_without_flush),
     Mistake(NO_NUMBER, syncs_a_path),
     Mistake(CLOSED, syncs_a_closed_file),
+    Mistake("if the file is called 'last.tmp'", saving(name=lambda path: path.with_suffix(".tmp"))),
+    Mistake("if the file is called 'last'", saving(name=lambda path: path.with_name(path.stem))),
+    Mistake("if the file is called 'tmp.pt'", saving(name=lambda path: path.with_name("tmp.pt"))),
+    Mistake(LEFT_BY_A_KILL, opens_a_new_file_only),
+    Mistake(LEFT_BY_A_KILL, waits_for_another),
+    Mistake("'best.pt.tmp' of the same folder is changed or gone", saving(before=clears_all_temporaries)),
+    Mistake(LEFT_OPEN, saving(sync=leaves_it_open)),
+    Mistake(MOVED, saving(put=shutil.move)),
+    Mistake(LEFT, cleans_up_before_naming),
+    Mistake(OTHER_ERROR, raises_a_new_one),
     Mistake(LEFT, saving(clean=False)),
     Mistake(LEFT, cleans_up_after_writing_only),
     Mistake("'last.old' is left beside 'last.pt'", saving(put=replaces_and_keeps_a_copy)),
@@ -299,28 +357,61 @@ def verify(answer: Any) -> None:
     with playground() as path:
         for name, rows in (("without an old file", 2), ("with an old file", 300)):
             with case(name):
-                expect_saved(answer, path, rows)
-        with case("if a value cannot be saved (its __reduce__ raises RuntimeError)"):
-            state = {"weight": torch.ones(3), "refuses": Refuses()}
-            expect_failure(answer, state, Watch(path), RuntimeError)
-        with case("if the disk is full, and os.fsync says so (OSError)"):
-            expect_failure(answer, {"weight": torch.ones(3)}, Watch(path, full_disk=True), OSError)
-        with case("if somebody presses Ctrl + C while it is written (KeyboardInterrupt)"):
-            state = {"weight": torch.ones(3), "stops": Interrupts()}
-            expect_failure(answer, state, Watch(path), KeyboardInterrupt)
+                temporary = expect_saved(answer, path, rows)
+        with case("if a kill has left half a file under the name of the temporary"):
+            temporary.write_bytes(b"half")
+            expect_saved(answer, path, 3, left=temporary)
+        for name in ("last", "last.tmp", "tmp.pt", "temp.pt", "tmp", "temp"):
+            with case(f"if the file is called {name!r}"):
+                expect_saved(answer, path.with_name(name), 3)
+                path.with_name(name).unlink()
+        for name, (value, watch, error) in failures(path).items():
+            with case(name):
+                expect_failure(answer, {"weight": torch.ones(3), "value": value}, watch, error)
 
 
-def expect_saved(answer: Any, path: Path, rows: int) -> None:
+def failures(path: Path) -> dict[str, tuple[Any, Watch, BaseException]]:
+    """What goes wrong -> a value to be saved, what watches, and the error that reaches the caller."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    plain = Watch(path)
+    return {
+        "if a value cannot be saved (its __reduce__ raises RuntimeError)": (
+            Refuses(),
+            plain,
+            RuntimeError("on purpose"),
+        ),
+        "if the disk is full, and os.fsync says so (OSError)": (1, Watch(path, at_fsync=full), full),
+        "if the file cannot get its name (PermissionError)": (1, Watch(path, at_name=denied), denied),
+        "if somebody presses Ctrl + C while it is written (KeyboardInterrupt)": (
+            Interrupts(),
+            plain,
+            KeyboardInterrupt(),
+        ),
+    }
+
+
+def expect_saved(answer: Any, path: Path, rows: int, left: Path | None = None) -> Path:
+    """Returns what the file was called before it got its name; `left` is a file that was there before."""
     watch = Watch(path)
     weight = torch.randn(rows, 7, generator=torch.Generator().manual_seed(81))
     state = {"epoch": rows, "weight": weight, "watch": watch}
+    crashes = [("", LEFT_BY_A_KILL)] if left else CRASHES
     with watched(answer, watch):
-        (got,) = call(lambda *inputs: (answer(*inputs),), state, path, crashes=CRASHES)
+        (got,) = call(lambda *inputs: (answer(*inputs),), state, path, crashes=crashes)
+    if left and not watch.moments:
+        raise NotYet(f"nothing is saved.{because(LEFT_BY_A_KILL)}")
     expect_named(watch)
+    named = next(moment.source for moment in watch.moments if moment.what == "name" and moment.target == path)
+    if left and left != named:
+        left.unlink(missing_ok=True)  # this answer takes another name each time
     expect_alone(path)
     expect_content(path, state)
+    if is_open(path):
+        raise NotYet(f"{path.name!r} is still open afterwards.{because(LEFT_OPEN)}")
     if got is not None:
         raise NotYet(f"your function returns a {type(got).__name__}; nothing is asked for.")
+    return named
 
 
 def expect_named(watch: Watch) -> None:
@@ -353,7 +444,7 @@ def expect_old_file(moment: Moment, path: Path) -> None:
 def say_where_the_file_is(watch: Watch) -> NoReturn:
     """No file has got the name."""
     path = watch.path
-    others = sorted({other.name for other in path.parent.iterdir()} - {path.name, NEIGHBOUR})
+    others = sorted({other.name for other in path.parent.iterdir()} - {path.name, *NEIGHBOURS})
     if (path.read_bytes() if path.exists() else None) != watch.before:
         raise NotYet(f"{path.name!r} itself is written to, and no file gets its name.{because(COPIED)}")
     found = f"{path.name!r} is still the old file" if path.exists() else f"there is no {path.name!r}"
@@ -385,11 +476,12 @@ def expect_synced(moments: list[Moment], named: int, path: Path) -> None:
 
 def expect_alone(path: Path, cause: str | None = None) -> None:
     """Nothing is left in the folder, and what was in it is as it was."""
-    neighbour = path.parent / NEIGHBOUR
-    if not neighbour.exists() or neighbour.read_bytes() != b"the best so far":
-        raise NotYet(f"{NEIGHBOUR!r} of the same folder is changed or gone; it is another file.")
+    for name in NEIGHBOURS:
+        neighbour = path.parent / name
+        if not neighbour.exists() or neighbour.read_bytes() != b"the best so far":
+            raise NotYet(f"{name!r} of the same folder is changed or gone; it is another file.")
     for folder in (path.parent, path.parents[1] / "elsewhere"):
-        if left := sorted({other.name for other in folder.iterdir()} - {path.name, NEIGHBOUR}):
+        if left := sorted({other.name for other in folder.iterdir()} - {path.name, "last.pt", *NEIGHBOURS}):
             raise NotYet(f"{left[0]!r} is left beside {path.name!r}.{because(cause)}")
 
 
@@ -403,7 +495,7 @@ def expect_content(path: Path, state: State) -> None:
         raise NotYet("torch.load gives back something else than the dictionary that was to be saved.")
 
 
-def expect_failure(answer: Any, state: State, watch: Watch, wanted: type[BaseException]) -> None:
+def expect_failure(answer: Any, state: State, watch: Watch, wanted: BaseException) -> None:
     path = watch.path
     arrived: BaseException | None = None
     with watched(answer, watch):
@@ -412,11 +504,11 @@ def expect_failure(answer: Any, state: State, watch: Watch, wanted: type[BaseExc
         except BaseException as error:
             arrived = error
     if not path.exists() or path.read_bytes() != watch.before:
-        raise NotYet(f"{path.name!r} is not the old file any more.")
-    expect_alone(path, LEFT if wanted is not KeyboardInterrupt else INTERRUPTED)
+        raise NotYet(f"{path.name!r} is not the old file any more.{because(MOVED if watch.at_name else None)}")
+    expect_alone(path, LEFT if not isinstance(wanted, KeyboardInterrupt) else INTERRUPTED)
     if arrived is None:
         raise NotYet(f"no error reaches the caller, who thinks that it is saved.{because(SWALLOWED)}")
-    if type(arrived) is not wanted:
+    if (type(arrived), arrived.args) != (type(wanted), wanted.args):
         why = because(NO_TEMPORARY_YET if isinstance(arrived, FileNotFoundError) else OTHER_ERROR)
         raise NotYet(f"another error reaches the caller: {type(arrived).__name__}: {arrived}{why}")
 

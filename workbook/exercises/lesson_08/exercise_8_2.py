@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import pickle
 import random
@@ -120,16 +121,69 @@ def allows_more(states: States | None = None) -> Any:
     return right(states)
 
 
+def remembering() -> Any:
+    """An answer that keeps the states itself, and sets the last ones."""
+    kept: States = {}
+
+    def answer(states: States | None = None) -> Any:
+        if states is None:
+            kept.update(right())
+            return dict(kept)
+        return right(kept)
+
+    return answer
+
+
+def one_dictionary() -> Any:
+    """An answer that fills the same dictionary each time."""
+    kept: States = {}
+
+    def answer(states: States | None = None) -> Any:
+        if states is None:
+            kept.update(right())
+            return kept
+        return right(states)
+
+    return answer
+
+
+def draws_afterwards(states: States | None = None) -> Any:
+    found = right(states)
+    if states is not None:
+        random.random()
+        torch.rand(1)
+    return found
+
+
+def from_text(read: Callable[[str], Any]) -> Any:
+    return changing(part("python", repr), part("python", read))
+
+
+def by_eval(text: str) -> Any:
+    return eval(text)
+
+
+def by_pickle(text: str) -> Any:
+    return pickle.loads(bytes.fromhex(text))
+
+
 GETTERS = {"torch": "torch.get_rng_state()", "numpy": "np.random.get_state()", "Python": "random.getstate()"}
 SETTERS = {"torch": "torch.set_rng_state", "numpy": "np.random.set_state", "Python": "random.setstate"}
 
 
 def forgotten(generator: str) -> str:
-    return f"{generator} is forgotten, in the dictionary or in setting it: {SETTERS[generator]}."
+    more = " (np.random.default_rng makes another generator.)" if generator == "numpy" else ""
+    return f"{generator} is forgotten, in the dictionary or in setting it: {SETTERS[generator]}.{more}"
 
 
 def seeded(generator: str) -> str:
     return f"a seed says where it began, not where it is now; {GETTERS[generator]}."
+
+
+DRAWN = "a number is drawn after the state was set."
+REMEMBERED = "what is set is what the dictionary has that comes in; nothing else is kept."
+ONE_DICTIONARY = "both calls gave the same dictionary; each is to make a new one."
+PROGRAM = "eval and pickle.loads run what the text says, and the file may come from anybody; store numbers and tensors."
 
 
 def moved_on(generator: str) -> str:
@@ -142,8 +196,12 @@ NUMPYS_OWN = "store numpy's keys as a tensor, and its numbers as int and float, 
 STRANGE = "only tensors, numbers, strings, and lists, tuples and dictionaries of them can be read back."
 KEYS = "these are other keys: a seed says only where it began, and float32 rounds the keys; int64 does not."
 POSITION = "the keys are right, but not the position, the third value of np.random.get_state()."
-NUMPYS_GAUSS = "has_gauss and the number kept for the next call, the last two of np.random.get_state(), are left out."
-PYTHONS_GAUSS = "the last of the three values of random.getstate(), a number kept for the next gauss(), is left out."
+NUMPYS_GAUSS = (
+    "has_gauss and the number kept for the next call, the last two of np.random.get_state(), are left out or rounded."
+)
+PYTHONS_GAUSS = (
+    "the last of the three values of random.getstate(), a number kept for the next gauss(), is left out or rounded."
+)
 NOT_SET = "with a dictionary it is to set the states: if states is not None."
 ONE_FUNCTION = "one function does both: def random_states(states=None)."
 NOTHING_TO_SET = "without an argument there is nothing to set: if states is None, return the dictionary."
@@ -162,6 +220,12 @@ MISTAKES = (
     ),
     Mistake(PICKLED, changing(part("python", pickle.dumps), part("python", unpickled))),
     Mistake(SAFE_GLOBALS, allows_more),
+    Mistake(PROGRAM, from_text(by_eval)),
+    Mistake(PROGRAM, changing(part("python", lambda state: pickle.dumps(state).hex()), part("python", by_pickle))),
+    Mistake(REMEMBERED, remembering()),
+    Mistake(ONE_DICTIONARY, one_dictionary()),
+    Mistake(DRAWN, draws_afterwards),
+    Mistake("or rounded", changing(part("numpy", lambda state: (*state[:4], round(state[4], 3))))),
     Mistake(forgotten("torch"), changing(given=as_it_is_now("torch"))),
     Mistake(forgotten("numpy"), changing(given=as_it_is_now("numpy"))),
     Mistake(forgotten("Python"), changing(given=as_it_is_now("python"))),
@@ -208,6 +272,7 @@ CRASHES_SETTING = [
 
 def verify(answer: Any) -> None:
     """`random_states() -> a dictionary`, `random_states(states) -> None`."""
+    earlier: list[tuple[Any, dict[str, list[float]]]] = []
     for name, drawn in (("after an odd number of draws", 3), ("after an even number of draws", 4)):
         with case(name):
             begin(820, drawn)
@@ -227,6 +292,18 @@ def verify(answer: Any) -> None:
                 causes = {generator: cause_of_state(generator, moved, before) for generator in GETTERS}
                 with case(f"once {what} is set"):
                     expect_draws(expected, causes)
+            earlier.append((got, expected))
+    expect_each_its_own(answer, earlier)
+
+
+def expect_each_its_own(answer: Any, earlier: list[tuple[Any, dict[str, list[float]]]]) -> None:
+    """An older dictionary still gives the numbers of its own time."""
+    (first, expected), (second, _) = earlier
+    if first is second:
+        raise NotYet(f"the older of two dictionaries has changed.{because(ONE_DICTIONARY)}")
+    with case("if the older of two dictionaries is set"):
+        expect_set(answer, first)
+        expect_draws(expected, dict.fromkeys(GETTERS, REMEMBERED))
 
 
 def begin(seed: int, drawn: int) -> None:
@@ -303,6 +380,31 @@ def no_safe_globals() -> Iterator[None]:
         raise NotYet(f"torch.load of this process reads more types now than others do.{because(SAFE_GLOBALS)}")
 
 
+@contextmanager
+def no_programs_from_text() -> Iterator[None]:
+    """`NotYet` if text is run as a program."""
+    places = ((builtins, "eval"), (builtins, "exec"), (pickle, "loads"))
+    real = [getattr(module, name) for module, name in places]
+    ran = []
+
+    def noting(function: Callable) -> Callable:
+        def run(*inputs: Any, **options: Any) -> Any:
+            ran.append(function)
+            return function(*inputs, **options)
+
+        return run
+
+    try:
+        for (module, name), function in zip(places, real, strict=True):
+            setattr(module, name, noting(function))
+        yield
+    finally:
+        for (module, name), function in zip(places, real, strict=True):
+            setattr(module, name, function)
+    if ran:
+        raise NotYet(f"{ran[0].__name__} is called to set the states.{because(PROGRAM)}")
+
+
 def strange_part(value: Any, where: str = "") -> tuple[str, str] | None:
     """The first part that is not made of what can be read back: where it is, and its type."""
     if isinstance(value, (Mapping, list, tuple)):
@@ -314,7 +416,8 @@ def strange_part(value: Any, where: str = "") -> tuple[str, str] | None:
 
 
 def expect_set(answer: Any, states: Any) -> None:
-    (returned,) = call(lambda states: (answer(states),), states, crashes=CRASHES_SETTING)
+    with no_programs_from_text():
+        (returned,) = call(lambda states: (answer(states),), states, crashes=CRASHES_SETTING)
     if returned is None:
         return
     again = isinstance(returned, Mapping) and set(returned) == set(states)
@@ -326,6 +429,8 @@ def cause_of_state(generator: str, moved: dict[str, Any], before: dict[str, Any]
     now, wanted = states_now()[generator], before[generator]
     if now == moved[generator]:
         return forgotten(generator)
+    if now == one_later(generator, wanted):
+        return DRAWN
     if generator == "numpy":
         if now[1] != wanted[1]:
             return KEYS
@@ -333,6 +438,26 @@ def cause_of_state(generator: str, moved: dict[str, Any], before: dict[str, Any]
     if generator == "Python" and now[:2] == wanted[:2]:
         return PYTHONS_GAUSS
     return seeded(generator)
+
+
+def one_later(generator: str, state: Any) -> Any:
+    """The state when one number has been drawn."""
+    if generator == "torch":
+        other = torch.Generator()
+        other.set_state(torch.tensor(state, dtype=torch.uint8))
+        torch.rand(1, generator=other)
+        return other.get_state().tolist()
+    if generator == "Python":
+        one = random.Random()
+        one.setstate(state)
+        one.random()
+        return one.getstate()
+    many = np.random.RandomState()
+    many.set_state((state[0], np.array(state[1], dtype=np.uint32), *state[2:]))
+    many.random_sample()
+    after: Any = many.get_state()
+    name, keys, *rest = after
+    return (name, keys.tolist(), *rest)
 
 
 def expect_draws(expected: dict[str, list[float]], causes: dict[str, str]) -> None:

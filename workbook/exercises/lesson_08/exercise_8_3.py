@@ -193,6 +193,48 @@ def fills_a_copy(model: nn.Module, state: State) -> None:
     copy.deepcopy(model).load_state_dict(state)
 
 
+def only_of(part: str) -> Callable[[State, State], bool]:
+    """Compares the shapes of those tensors alone whose name contains this."""
+
+    def fits(state: State, wanted: State) -> bool:
+        return same_names(state, wanted) and all(
+            state[name].shape == tensor.shape for name, tensor in wanted.items() if part in name
+        )
+
+    return fits
+
+
+def squeezed(state: State, wanted: State) -> bool:
+    return same_names(state, wanted) and all(
+        state[name].squeeze().shape == tensor.squeeze().shape for name, tensor in wanted.items()
+    )
+
+
+def read_without_module(path: Path) -> State:
+    return {name.removeprefix("module."): tensor for name, tensor in read_checked(path).items()}
+
+
+def undoes_with_shared_memory(path: Path, model: nn.Module) -> nn.Module:
+    before = model.state_dict()
+    try:
+        model.load_state_dict(read_checked(path))
+    except RuntimeError as error:
+        model.load_state_dict(before)
+        raise ValueError("does not fit") from error
+    return model
+
+
+def deletes_the_file(path: Path, model: nn.Module) -> nn.Module:
+    right(path, model)
+    path.unlink()
+    return model
+
+
+def zeroes(model: nn.Module) -> nn.Module:
+    model.zero_grad()
+    return model
+
+
 def loads_at_once(path: Path, model: nn.Module) -> nn.Module:
     model.load_state_dict(torch.load(path))
     return model
@@ -213,11 +255,19 @@ def only_prints(path: Path, model: nn.Module) -> nn.Module:
         return model
 
 
-COPIED_BEFORE = "load_state_dict has copied all that fits before it complains; compare first, and load then."
+COPIED_BEFORE = (
+    "load_state_dict has copied all that fits before it complains; compare first, and load then. (A state_dict() kept "
+    "to undo it shares the model's memory.)"
+)
 BOTH_DIRECTIONS = "compare the names in both directions: set(state) != set(model.state_dict())."
 NOT_STRICT = f"strict=False, or a loop over what is in both; {BOTH_DIRECTIONS}"
 OTHER_WAY_ROUND = f"the other way round, too; {BOTH_DIRECTIONS}"
 COUNTED = f"only their number was compared, or they were taken by position; {BOTH_DIRECTIONS}"
+ALL_TENSORS = "compare the shapes of all tensors: kernels, buffers and counters, too."
+PREFIX = "a name with `module.` in front is another name."
+FLOAT = "float(), half() and double() change the model; its tensors keep their type."
+DELETED = "the file is not yours to change."
+NO_GRADIENTS = "zero_grad() is not asked for."
 ONLY_NAMES = "only the names were compared."
 REPEATED = "compare the shapes of all tensors; copy_ does not complain if it can repeat one."
 ONLY_SIZES = "only the numbers of elements were compared; compare the shapes."
@@ -254,6 +304,14 @@ MISTAKES = (
     Mistake(OTHER_WAY_ROUND, loading(fits=none_missing, fill=not_strict)),
     Mistake(COUNTED, loading(fits=same_number, fill=fills_what_is_in_both)),
     Mistake(REPEATED, loading(fits=same_shapes_or_one_number, fill=fills_what_is_in_both)),
+    Mistake(ALL_TENSORS, loading(fits=only_of("fc"), fill=fills_reshaped)),
+    Mistake(COPIED_BEFORE, loading(fits=only_of("weight"))),
+    Mistake(ONLY_SIZES, loading(fits=squeezed, fill=fills_reshaped)),
+    Mistake(PREFIX, loading(read=read_without_module)),
+    Mistake(FLOAT, loading(after=lambda model: model.float())),
+    Mistake(NO_GRADIENTS, loading(after=zeroes)),
+    Mistake(DELETED, deletes_the_file),
+    Mistake(COPIED_BEFORE, undoes_with_shared_memory),
     Mistake(ONLY_SIZES, loading(fits=same_sizes, fill=fills_reshaped)),
     Mistake(FITS, loading(fits=same_order)),
     Mistake(BY_NAME, loading(fill=fills_by_position)),
@@ -300,6 +358,8 @@ def verify(answer: Any) -> None:
             torch.save(state, path)
             with case(name):
                 expect_loaded(answer, path, saved)
+        with case("for a model of another type than the file"):
+            expect_type_kept(answer, path, saved)
         for name, (state, cause) in bad_states(saved).items():
             torch.save(state, path)
             with case(name):
@@ -330,9 +390,24 @@ def bad_states(saved: State) -> dict[str, tuple[State, str]]:
             {**without_bias, "fc.offset": saved["fc.bias"]},
             COUNTED,
         ),
+        "for a file with 'module.' in front of each name": (
+            {f"module.{name}": tensor for name, tensor in saved.items()},
+            PREFIX,
+        ),
         "for a file whose 'fc.bias' is (9,), not (7,)": ({**saved, "fc.bias": other}, ONLY_NAMES),
         "for a file whose 'fc.bias' is (1,), not (7,)": ({**saved, "fc.bias": other[:1]}, REPEATED),
         "for a file whose 'fc.weight' is (6, 7), not (7, 6)": ({**saved, "fc.weight": turned}, ONLY_SIZES),
+        **{
+            f"for a file whose {name!r} is {shape}, not {tuple(saved[name].shape)}": (
+                {**saved, name: saved[name].reshape(shape)},
+                cause,
+            )
+            for name, shape, cause in (
+                ("conv.weight", tuple(saved["conv.weight"].shape[::-1]), ALL_TENSORS),
+                ("norm.running_mean", (1, *saved["norm.running_mean"].shape), ONLY_SIZES),
+                ("fc.bias", (*saved["fc.bias"].shape, 1), ONLY_SIZES),
+            )
+        },
     }
 
 
@@ -348,6 +423,8 @@ def damaged_files(whole: bytes, saved: State) -> dict[str, tuple[bytes, str]]:
 
 def expect_loaded(answer: Any, path: Path, saved: State) -> None:
     call(answer, path, Small(80), crashes=CRASHES, may_change=[1])
+    if not path.exists():
+        raise NotYet(f"the file is gone afterwards.{because(DELETED)}")
     model, before = Small(80), Small(80)
     held = places(model)
     got = call(lambda path: answer(path, model), path, crashes=CRASHES)
@@ -360,6 +437,20 @@ def expect_loaded(answer: Any, path: Path, saved: State) -> None:
         raise NotYet(f"the model itself should be returned, not a {type(got).__name__}.{because(cause)}")
     expect_numbers(model, saved, "in the file", why_not_filled(model, saved))
     expect_same_objects(model, before, held)
+
+
+def expect_type_kept(answer: Any, path: Path, saved: State) -> None:
+    model = Small(80).double()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    call(lambda path: (answer(path, model),), path, crashes=CRASHES)
+    if any(tensor.dtype != torch.float64 for tensor in model.state_dict().values() if tensor.is_floating_point()):
+        raise NotYet(f"its tensors are not float64 any more.{because(FLOAT)}")
+    expect_numbers(
+        model, {name: tensor.to(model.state_dict()[name].dtype) for name, tensor in saved.items()}, "in the file", None
+    )
+    if any(parameter.grad is None or not parameter.grad.all() for parameter in model.parameters()):
+        raise NotYet(f"the gradients of the model are gone.{because(NO_GRADIENTS)}")
 
 
 def why_not_filled(model: nn.Module, saved: State) -> str | None:
