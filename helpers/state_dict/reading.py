@@ -216,7 +216,7 @@ def _is_mapped(path: Path, kind: str, verify: bool) -> bool:
         raise StateDictError(f"{path.name} is a damaged zip file ({error}): fetch it again") from error
     if damaged:
         raise StateDictError(
-            f"{path.name} is damaged: the checksum of {damaged} does not hold; fetch it again (or, if it was "
+            f"{path.name} is damaged: the checksum of {damaged} does not hold; take another copy of it (or, if it was "
             "saved with checksums switched off, read it with verify=False)"
         )
     _refuse_other_zips(path, {record.filename.rpartition("/")[2] for record in records})

@@ -17,7 +17,7 @@ from .interactive import Interactive, picture
 __all__ = ["ResumeBench"]
 
 STEP, HEIGHT = 30, 140  # pixels of the chart
-GREY, BLUE, RED = (150, 150, 150), (30, 110, 200), (220, 60, 60)
+GREY, LIGHT, BLUE, RED = (150, 150, 150), (215, 215, 215), (30, 110, 200), (220, 60, 60)
 
 
 class ResumeBench(Interactive):
@@ -52,7 +52,10 @@ class ResumeBench(Interactive):
         apart = f"apart from step {other} on" if other else "equal"
         alt = f"losses of {STEPS} steps in grey, and those after step {stop} in blue, resumed: {apart}"
         chart = picture(_chart(self.losses, stop, losses), alt)
-        legend = "<p>Loss of each step: grey in peace, blue resumed; red is the interrupt.</p>"
+        legend = (
+            f"<p>From left to right {STEPS} steps, with a thin line where an epoch ends; upwards the loss, from 0 to "
+            f"{_top(self.losses):.1f}. Grey is the training in peace, blue the resumed one, red the interrupt.</p>"
+        )
         return f"{chart}{legend}<p>{said}{self._difference(stop, losses, weights)}</p>"
 
     def _difference(self, stop: int, losses: list[float], weights: Tensor) -> str:
@@ -71,11 +74,19 @@ class ResumeBench(Interactive):
         return next((step for step, (now, then) in pairs if now != then), None)
 
 
+def _top(whole: list[float]) -> float:
+    """The loss at the upper edge."""
+    return max(*whole, 3.0)
+
+
 def _chart(whole: list[float], stop: int, resumed: list[float]) -> NDArray[np.uint8]:
-    """Losses as lines over the steps, higher is larger, and a red line at the interrupt: (HEIGHT, ..., 3)."""
-    top = max(*whole, 3.0)
+    """Losses as lines over the steps, thin lines between epochs, a red one at the interrupt: (HEIGHT, ..., 3)."""
+    top = _top(whole)
     longest = max(len(whole), stop + len(resumed))
     image = np.full((HEIGHT, STEP * (longest + 1), 3), 255, np.uint8)
+    image[-1] = GREY
+    for end in range(STEPS // EPOCHS, STEPS, STEPS // EPOCHS):
+        image[:, end * STEP + STEP // 2] = LIGHT
     image[:, stop * STEP + STEP // 2] = RED
     for first, losses, colour, thick in ((1, whole, GREY, 3), (stop + 1, resumed, BLUE, 1)):
         places = [(first + i) * STEP for i in range(len(losses))]
