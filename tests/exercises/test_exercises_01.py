@@ -101,7 +101,7 @@ WRONG = [
     (
         "1.2",
         lambda raw: read(raw) if "layers" in raw else {},
-        "for a file with `net`, expected the layers c1, c2, c3, up and c4, got none.\nLikely cause: this file keeps",
+        "expected the layers c1, c2, C3, c4, c5 and up, got none.\nLikely cause: this file keeps",
     ),
     (
         "1.2",

@@ -56,12 +56,44 @@ def test_the_recipe_reads_early_files_under_net_with_dropped_dimensions(recipe, 
         assert model[0].weight[o, i, h, w] == np.float32(kernels[0][h, w, i, o])
     for h, w, i in np.ndindex(2, 3, 5):
         assert model[1].weight[0, i, h, w] == np.float32(kernels[1][h, w, i])
-    with pytest.raises(AssertionError, match=r"layer 2: \(1, 5, 2, 3\) and 1 biases do not fit Conv2d\(5, 1"):
+    with pytest.raises(ValueError, match=r"layer 2: \(1, 5, 2, 3\) and 1 biases do not fit Conv2d\(5, 1"):
         recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 1, (3, 2))), path)
+
+
+def test_the_recipe_changes_nothing_if_a_layer_does_not_fit(recipe, tmp_path) -> None:
+    kernels = [np.random.default_rng(5).normal(size=shape) for shape in ((2, 3, 4, 5), (1, 2, 5, 3))]
+    convs = [struct(type="conv", filters=k, biases=np.ones((1, k.shape[3]))) for k in kernels]
+    path = save(tmp_path / "a.mat", layers=cell(*convs))
+    for wrong in (nn.Conv2d(5, 3, (2, 1)), nn.Conv2d(5, 3, (1, 2), device="meta")):
+        model = nn.Sequential(nn.Conv2d(4, 5, (2, 3)), wrong)
+        before = model[0].weight.clone()
+        with pytest.raises(ValueError, match=r"layer 2: .* do not fit"):
+            recipe(model, path)
+        assert torch.equal(model[0].weight, before)
+    assert torch.equal(
+        recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3)), nn.Conv2d(5, 3, (1, 2))), path)[1].bias, torch.ones(3)
+    )
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 1, 3), (4, 5, 3)])
+@pytest.mark.parametrize("wrapped", ["", "meta", "net.meta"])
+def test_the_recipe_finds_the_average_wherever_it_lies(tmp_path, shape, wrapped) -> None:
+    average = np.random.default_rng(6).uniform(90, 130, size=shape)
+    content = {"normalization": struct(averageImage=average)}
+    for name in reversed(wrapped.split(".") if wrapped else []):
+        content = {name: struct(**content)}
+    find = defined(recipe_of(NOTEBOOK, "load_matconvnet_into"), "average_of")
+    found = find(save(tmp_path / "a.mat", **content))
+    if average.size == 3:
+        assert found.flatten().tolist() == average.astype(np.float32).ravel().tolist()
+        assert found.shape == (3, 1, 1)
+    else:
+        for h, w, c in np.ndindex(4, 5, 3):
+            assert found[c, h, w] == np.float32(average[h, w, c])
 
 
 def test_the_recipe_says_what_a_graph_is(recipe, tmp_path) -> None:
     layer = dag_layer("c", "dagnn.Conv", "x", "y", ("f",))
     path = save(tmp_path / "a.mat", **dag([layer, layer | {"name": "d"}], {"f": np.ones((2, 3, 4, 5))}))
-    with pytest.raises(AssertionError, match="a DagNN is no chain"):
+    with pytest.raises(ValueError, match="a DagNN is no chain"):
         recipe(nn.Sequential(nn.Conv2d(4, 5, (2, 3))), path)

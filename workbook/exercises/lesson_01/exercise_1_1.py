@@ -48,6 +48,12 @@ def squeezes(kernel: NDArray, bias: NDArray) -> tuple[Tensor, Tensor]:
     return weight, vector
 
 
+def in_one_memory(kernel: NDArray, bias: NDArray) -> tuple[Tensor, Tensor]:
+    weight, vector = right(kernel, bias)
+    both = torch.cat([weight.flatten(), vector])
+    return both[: weight.numel()].view(weight.shape), both[weight.numel() :]
+
+
 def without_return(kernel: NDArray, bias: NDArray) -> None:
     right(kernel, bias)
 
@@ -59,6 +65,7 @@ OF_A_ROW = "indexing such as bias.transpose(1, 0)[0] picks one number out of a b
 OF_A_COLUMN = "indexing such as bias[0] picks one number out of a bias that lies as a column."
 TWO_DIMENSIONS = "the bias still has two dimensions."
 SHARED = "torch.Tensor(array) and torch.from_numpy(array) share memory; make a copy."
+ONE_MEMORY = "both are parts of one tensor; each is to own its memory: clone()."
 NOT_CONTIGUOUS = "moving axes leaves the memory as it was; call .contiguous() on the tensor."
 BIAS_FIRST = "the bias came first; return the weight, then the bias."
 
@@ -100,6 +107,7 @@ MISTAKES = (
     Mistake(DROPPED, lambda kernel, bias: (torch.tensor(kernel.transpose(3, 2, 0, 1)), vector_of(bias))),
     Mistake(SHARED, lambda kernel, bias: (torch.from_numpy(full(kernel)).permute(3, 2, 0, 1), vector_of(bias))),
     Mistake(NOT_CONTIGUOUS, lambda kernel, bias: (torch.tensor(full(kernel)).permute(3, 2, 0, 1), vector_of(bias))),
+    Mistake(ONE_MEMORY, in_one_memory),
     Mistake(BIAS_FIRST, lambda kernel, bias: (vector_of(bias), weight_of(kernel))),
     Mistake("should be a torch.Tensor", lambda kernel, bias: (weight_of(kernel).numpy(), vector_of(bias))),
     Mistake("expected two values", lambda kernel, bias: weight_of(kernel)),
@@ -139,6 +147,8 @@ def verify_values(answer: Any, kernel: NDArray, bias: NDArray) -> None:
 def verify_memory(answer: Any, kernel: NDArray, bias: NDArray) -> None:
     """With arrays in column order, as scipy reads them; here a copy would hide what is tested."""
     weight, vector = answer(kernel, bias)
+    if weight.untyped_storage().data_ptr() == vector.untyped_storage().data_ptr():
+        raise NotYet(f"the weight and the bias lie in one memory.{because(ONE_MEMORY)}")
     kernel[:], bias[:] = 0, 0
     if not weight.all() or not vector.all():
         raise NotYet(f"overwriting the MATLAB array afterwards changed your tensor.{because(SHARED)}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checking import Exercise, Mistake, NotYet, because, call, case, compare, pair
 from .exercise_1_1 import right as converted
-from .files import arrays, layers, struct
+from .files import SHAPES, arrays, layers, struct
 
 
 def right(raw: dict[str, NDArray]) -> dict[str, tuple[NDArray, NDArray]]:
@@ -93,12 +93,39 @@ def moves_layers_up(raw: dict[str, NDArray]) -> dict[str, Any]:
     return right(raw)
 
 
+def only_one_of_both(raw: dict[str, NDArray]) -> dict[str, Any]:
+    """Looks for `weights` only where there are no `filters`."""
+    found = {}
+    for element in layers_of(raw).ravel():
+        layer = element[0, 0]
+        if "filters" in layer.dtype.names:
+            if layer["filters"].size:
+                found[layer["name"].item()] = layer["filters"], layer["biases"]
+        elif "weights" in layer.dtype.names and layer["weights"].size:
+            found[layer["name"].item()] = tuple(layer["weights"].ravel())
+    return found
+
+
+def of_four_axes(raw: dict[str, NDArray]) -> dict[str, Any]:
+    return {name: arrays for name, arrays in right(raw).items() if arrays[0].ndim == 4}
+
+
+def changed(change: Callable[[NDArray], NDArray]) -> Callable:
+    """An answer that does something to the kernels."""
+    return lambda raw: {name: (change(kernel), bias) for name, (kernel, bias) in right(raw).items()}
+
+
 IN_A_STRUCT = "this file keeps its layers in a struct, and a struct is a (1, 1) array: raw['net'][0, 0]['layers']."
 NO_NET = "not every file has a `net`; here the layers are raw['layers']."
 ELEMENT = "each element is a (1, 1) struct; take layer = element[0, 0], and .item() of its name."
 NAME = "a name is an array of one string; take .item()."
 EMPTY = "a relu has a `weights` field, but it is empty; leave such layers out."
 EMPTY_FILTERS = "a layer of an early file may have empty `filters`, as a relu of a later one has empty `weights`."
+BOTH_OR_THREE = (
+    "c5 has empty `filters` and full `weights`: take what is not empty. And its kernel has three axes: MATLAB drops a "
+    "last dimension of size 1."
+)
+ANOTHER_TYPE = "the arrays come back in another type; leave them as they are."
 BY_TYPE = "other types have weights, too, such as a convt; ask for the fields, not for the type."
 POOL = "a pool has no weights at all; ask for fields by name, not by position."
 OLD_FORM = "a conv of an early file has no `weights`, but `filters` and `biases`."
@@ -122,6 +149,11 @@ MISTAKES = (
     Mistake(EMPTY, unpacks_empty_weights),
     Mistake(EMPTY_FILTERS, with_empty_filters),
     Mistake(BY_TYPE, convs_alone),
+    Mistake(BOTH_OR_THREE, only_one_of_both),
+    Mistake(BOTH_OR_THREE, of_four_axes),
+    Mistake("plain strings, as they are", lambda raw: {name.lower(): arrays for name, arrays in right(raw).items()}),
+    Mistake(ANOTHER_TYPE, changed(lambda kernel: kernel.astype(np.float32))),
+    Mistake(CONVERTED, changed(lambda kernel: kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim)))),
     Mistake(POOL, lambda raw: right(raw) | {"p1": (None, None)}),
     Mistake(OLD_FORM, only_weights),
     Mistake(NO_FIELD, lambda raw: {e[0, 0]["name"].item(): e[0, 0]["weights"] for e in layers_of(raw)[0]}),
@@ -133,11 +165,12 @@ MISTAKES = (
     Mistake(RESHAPED, lambda raw: {name: (kernel, bias.reshape(-1)) for name, (kernel, bias) in right(raw).items()}),
     Mistake("not a list", lambda raw: list(right(raw))),
     Mistake("expected two values, the kernel and the bias", lambda raw: dict.fromkeys(right(raw), 1)),
-    Mistake("expected the layers c1, c2, c3, up and c4, got none", lambda raw: {}),
+    Mistake("expected the layers c1, c2, C3, c4, c5 and up, got none", lambda raw: {}),
 )
 
 CRASHES = [
     ("'net'", NO_NET),
+    ("axes don't match", CONVERTED),
     ("unhashable", ELEMENT),
     ("out of bounds", EMPTY),
     ("not enough values to unpack", EMPTY),
@@ -166,9 +199,12 @@ def verify_layers(got: Any, kernels: dict[str, NDArray], biases: dict[str, NDArr
         kernel, bias = pair(got[name], "the kernel and the bias")
         if isinstance(kernel, Tensor) or isinstance(bias, Tensor):
             raise NotYet(f"the arrays of {name} came back as tensors.{because(CONVERTED)}")
+        if kernel.dtype != kernels[name].dtype or bias.dtype != biases[name].dtype:
+            raise NotYet(f"{name} has {kernel.dtype} and {bias.dtype} now.{because(ANOTHER_TYPE)}")
         stored, row = torch.tensor(kernels[name]), torch.tensor(biases[name])
         exchanged = REVERSED if name == "c1" else BY_POSITION  # c1 is right if taken by position
-        causes = [(CONVERTED, stored.permute(3, 2, 0, 1)), (exchanged, row), (NO_CELL, stored[0])]
+        full = stored.reshape(*stored.shape, *[1] * (4 - stored.ndim))
+        causes = [(CONVERTED, full), (CONVERTED, full.permute(3, 2, 0, 1)), (exchanged, row), (NO_CELL, stored[0])]
         compare(as_tensor(kernel), stored, f"the kernel of {name}", causes)
         compare(as_tensor(bias), row, f"the bias of {name}", [(RESHAPED, row.reshape(-1))])
 
@@ -176,11 +212,11 @@ def verify_layers(got: Any, kernels: dict[str, NDArray], biases: dict[str, NDArr
 def verify_names(got: Any) -> None:
     if not isinstance(got, dict):
         raise NotYet(f"return a dict from layer names to (kernel, bias), not a {type(got).__name__}.")
-    if not all(isinstance(name, str) and name.isalnum() for name in got):
-        raise NotYet(f"the names should be plain strings.{because(NAME)}")
-    if set(got) != {"c1", "c2", "c3", "c4", "up"}:
+    if not all(isinstance(name, str) and name.isalnum() for name in got) or "c3" in got:
+        raise NotYet(f"the names should be plain strings, as they are.{because(NAME)}")
+    if set(got) != set(SHAPES):
         found = ", ".join(got) or "none"
-        raise NotYet(f"expected the layers c1, c2, c3, up and c4, got {found}.{because(cause_of_names(set(got)))}")
+        raise NotYet(f"expected the layers c1, c2, C3, c4, c5 and up, got {found}.{because(cause_of_names(set(got)))}")
 
 
 def cause_of_names(names: set[str]) -> str | None:
@@ -188,11 +224,13 @@ def cause_of_names(names: set[str]) -> str | None:
         return POOL
     if "r2" in names:
         return EMPTY_FILTERS
-    if names == {"c1", "c2", "c3", "c4"}:
+    if names == set(SHAPES) - {"up"}:
         return BY_TYPE
+    if names == set(SHAPES) - {"c5"}:
+        return BOTH_OR_THREE
     if "r1" in names:
         return EMPTY
-    return OLD_FORM if names == {"c1", "c3", "up"} else None
+    return OLD_FORM if names == {"c1", "C3", "c5", "up"} else None
 
 
 def as_tensor(value: Any) -> Any:

@@ -35,6 +35,7 @@ MISTAKES = (
     Mistake(UNMOVED, lambda kernel: torch.tensor(kernel).flatten(1)),
     Mistake(UNMOVED, lambda kernel: torch.tensor(kernel).flatten(0, 2)),
     Mistake("this is still a conv weight; the weight of a Linear has two dimensions.", moved),
+    Mistake("squeeze() also takes away an output that is the only one.", lambda kernel: right(kernel).squeeze()),
     Mistake(VIEW, lambda kernel: moved(kernel).view(kernel.shape[3], -1)),
 )
 
@@ -43,7 +44,7 @@ CRASHES = [("view size is not compatible", VIEW)]
 
 def verify(answer: Any) -> None:
     """`fc_to_linear(kernel) -> weight`, the kernel in MatConvNet's layout."""
-    for shape in ((2, 3, 4, 5), (1, 4, 3, 2)):
+    for shape in ((2, 3, 4, 5), (1, 4, 3, 2), (3, 2, 4, 1)):
         kernel = np.random.default_rng(13).normal(size=shape).astype(np.float32)
         compare(call(answer, kernel, crashes=CRASHES), right(kernel), "the weight", wrong_values(MISTAKES, kernel))
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checking import Exercise, Mistake, call, compare, pair, wrong_values
+from ..checking import Exercise, Mistake, call, case, compare, pair, wrong_values
 
 
 def right(weight: Tensor, bias: Tensor, average: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,6 +121,10 @@ WRONG_BIASES = (
         with_constant(lambda average, mean, std: 255 * mean / std - average),
     ),
     Mistake(
+        "the average was rounded; its digits count, for the weights multiply them.",
+        with_constant(lambda average, mean, std: 255 * mean - average.round()),
+    ),
+    Mistake(
         "the old bias is missing.",
         with_bias(lambda bias, weight, constant: scaled(weight, constant).sum((1, 2, 3))),
     ),
@@ -136,9 +140,18 @@ MISTAKES = (
 def verify(answer: Any) -> None:
     """`fold(weight, bias, average, mean, std) -> (weight, bias)`."""
     generator = torch.Generator().manual_seed(14)
-    weight, bias = torch.randn(5, 3, 2, 4, generator=generator), torch.randn(5, generator=generator)
-    average, mean, std = torch.tensor([120.0, 110, 90]), torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
-    inputs = (weight, bias, average, mean, std)
+    average, mean, std = (
+        torch.tensor([120.3, 110.6, 90.2]),
+        torch.tensor([0.5, 0.4, 0.3]),
+        torch.tensor([0.2, 0.3, 0.4]),
+    )
+    for shape in ((5, 3, 2, 4), (1, 3, 4, 2)):
+        weight, bias = torch.randn(shape, generator=generator), torch.randn(shape[0], generator=generator)
+        with case(f"for a weight {shape}"):
+            verify_fold(answer, (weight, bias, average, mean, std))
+
+
+def verify_fold(answer: Any, inputs: tuple[Tensor, ...]) -> None:
     got = call(answer, *inputs, crashes=[("must match the size", SIZES)])
     new_weight, new_bias = right(*inputs)
     got_weight, got_bias = pair(got, "the new weight and the new bias")
