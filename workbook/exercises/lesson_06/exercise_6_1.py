@@ -100,6 +100,10 @@ MISTAKES = (
         "rounding, or `//`, loses half a pixel where a kernel is even.",
         walk(shift=lambda apart, kernel, stride, padding: apart * ((kernel - 1) // 2 - padding)),
     ),
+    Mistake(
+        "rounding, or `//`, loses half a pixel where a kernel is even: (kernel - 1) / 2.",
+        walk(shift=lambda apart, kernel, stride, padding: apart * (kernel // 2 - padding)),
+    ),
     Mistake(IN_PIXELS, walk(shift=lambda apart, kernel, stride, padding: apart * (kernel - 1) / 2 - padding)),
     Mistake(
         "a kernel of 1 sees no pixel more, and its stride counts as any other.",

@@ -107,6 +107,7 @@ NAN = "0 / 0: leave out the classes that occur nowhere."
 LEAVE_OUT = "a class may occur nowhere; leave it out."
 BINS_BELOW_ZERO = "bincount takes no numbers below 0; take those pixels out first."
 BELOW_ZERO = "take the pixels whose true class is below 0 out first."
+ROUNDED = "the number was rounded; give it as it is."
 MINLENGTH = "bincount leaves out the last classes if they do not occur; minlength=num_classes**2."
 
 MEANS = (  # known by their value
@@ -142,6 +143,7 @@ MISTAKES = (
         averaging(lambda guessed, true: (guessed & true).sum().item() / (guessed | true).sum().item()),
     ),
     Mistake(BINS_BELOW_ZERO, bins_below_zero),
+    Mistake(ROUNDED, lambda *given: round(right(*given), 3)),
     Mistake(MINLENGTH, too_few_bins),
 )
 CRASHES = (
@@ -192,7 +194,8 @@ def verify(answer: Any) -> None:
 def likely_cause(number: float, *given: Any) -> str | None:
     if math.isnan(number):
         return NAN
-    return next((cause for cause, mean in wrong_values(MEANS, *given) if abs(mean - number) < 1e-5), None)
+    known = next((cause for cause, mean in wrong_values(MEANS, *given) if abs(mean - number) < 1e-5), None)
+    return known or (ROUNDED if abs(number - right(*given)) < 5e-3 else None)
 
 
 EXERCISE = Exercise(
