@@ -74,7 +74,7 @@ def _kept(output: object) -> object:
 def compare_outputs(
     model: nn.Module, other: nn.Module, pairs: Mapping[str, str], inputs: Tensor, other_inputs: Tensor | None = None
 ) -> dict[str, float]:
-    """How far each output of a network is from that of another: |a - b| / |b|, 0 where they are equal.
+    """How far each output of a network is from that of another: `|a - b| / |b|`, 0 where they are equal.
 
     The first pair that differs is where they part; the layers that lie between it and the pair before it are wrong,
     or the input is.
@@ -115,7 +115,7 @@ def _called(output: object) -> str:
 
 
 def relative_difference(a: Tensor, b: Tensor, what: str = "the tensors") -> float:
-    """|a - b| / |b|, computed in float64 whatever the tensors hold.
+    """`|a - b| / |b|`, computed in float64 whatever the tensors hold.
 
     Numbers that are equal, infinite ones among them, differ by nothing; NaN anywhere, or a number that is infinite on
     one side alone, makes it infinite. Where b is all zeros, the answer is 0 if a is too, and 1 if it is not.

@@ -30,7 +30,7 @@ def freeze(model: nn.Module, *names: str, types: Types = ()) -> list[str]:
 
     Args:
         model: any network. In names, what torch.compile and DataParallel put around a module may be left out.
-        names: modules such as "layer1" or "features.0", or patterns such as "layer*", "features.[0-9]" or "*.bn?".
+        names: modules such as `layer1` or `features.0`, or patterns such as `layer*`, `features.[0-9]` or `*.bn?`.
             Neither names nor types: the whole model.
         types: classes of modules, those derived from them included, such as (nn.BatchNorm2d,), wherever they are and
             whatever their names; frozen besides those that are named.
