@@ -63,7 +63,7 @@ WAYS: dict[str, Callable[[str], object]] = {
 def private_megabytes() -> float:
     """Memory that only this process has and that no file backs (Linux)."""
     try:
-        said = Path("/proc/self/smaps_rollup").read_text()
+        said = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
     except OSError:
         return float("nan")
     return sum(int(kilobytes) for kilobytes in re.findall(r"^Private_Dirty: +(\d+)", said, flags=re.M)) / 1000

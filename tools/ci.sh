@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh clone: `make test-all`, with nothing in a browser and nothing of nbgrader skipped.
+# From a fresh clone: `make test-all`, with nothing in a browser, of nbgrader or of the site skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,8 +16,6 @@ if [ -z "${BROWSER_PATH:-}" ] && ! command -v chromium chromium-browser google-c
     DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -qq --no-install-recommends chromium >/dev/null
 fi
 export BROWSER_TESTS=required
-make setup
-echo "ci: installing nbgrader, which only the tests of the export need"
-.venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable '.[classroom]'
-export CLASSROOM_TESTS=required
+python3 tools/setup.py test classroom site
+export CLASSROOM_TESTS=required SITE_TESTS=required
 make test-all

@@ -12,7 +12,7 @@ RUN useradd --create-home --uid 1000 student
 COPY . /opt/workbook
 WORKDIR /opt/workbook
 # CPU wheels of PyTorch, without CUDA
-RUN pip install --constraint constraints.txt --index-url https://download.pytorch.org/whl/cpu torch torchvision
+RUN pip install --no-deps --constraint constraints.txt --index-url https://download.pytorch.org/whl/cpu torch torchvision
 RUN pip install --constraint constraints.txt --editable . jupyterhub
 
 USER student

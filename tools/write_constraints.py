@@ -1,20 +1,27 @@
 """Write the version of every package in this environment into constraints.txt, which set-up and conda install.
 
 Do it when all tests are green. Local versions such as `2.14.1+cpu` are written without their end, so that one list
-serves computers with and without CUDA; packages that nobody asks for on a system are not installed there.
+serves computers with and without CUDA; packages that nobody asks for on a system are not installed there. What other
+systems and Pythons need besides, or instead, uv finds out and adds, with a marker that says for whom it is.
 
 usage: python tools/write_constraints.py
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import sysconfig
 from importlib.metadata import distributions
 from pathlib import Path
 
-CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+CONSTRAINTS = ROOT / "constraints.txt"
 HEAD = "# What all tests were green with. Written by `make constraints`; not to be edited by hand.\n"
 OWN = {"pretrained-weights-workbook", "pip", "setuptools"}
+COMPILE = ("uv", "pip", "compile", "--quiet", "--universal", "--all-extras", "--no-annotate", "--no-header")
 
 
 def installed() -> dict[str, str]:
@@ -24,18 +31,31 @@ def installed() -> dict[str, str]:
     return {name: found[name] for name in sorted(found) if name not in OWN}
 
 
-def pinned() -> dict[str, str]:
-    """What constraints.txt says."""
+def pins() -> list[Requirement]:
+    """The lines of constraints.txt."""
     lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {name: version for name, version in pairs}  # noqa: C416  mypy knows no lists of pairs
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def pinned() -> dict[str, str]:
+    """What constraints.txt says for this system."""
+    here = [pin for pin in pins() if pin.marker is None or pin.marker.evaluate()]
+    return {pin.name: str(pin.specifier).removeprefix("==") for pin in here}
 
 
 def write(versions: dict[str, str]) -> None:
     """Pin these."""
-    pins = [f"{name}=={version}\n" for name, version in versions.items()]
-    CONSTRAINTS.write_text(HEAD + "".join(pins), encoding="utf-8")
+    lines = [f"{name}=={version}\n" for name, version in versions.items()]
+    CONSTRAINTS.write_text(HEAD + "".join(lines), encoding="utf-8")
+
+
+def add_other_systems(oldest_python: str) -> None:
+    """Keep the versions that are there wherever they can be had, and add those that others need."""
+    command = [sys.executable, "-m", *COMPILE, "--python-version", oldest_python, "-o", str(CONSTRAINTS)]
+    subprocess.run([*command, "pyproject.toml"], cwd=ROOT, check=True)
+    CONSTRAINTS.write_text(HEAD + CONSTRAINTS.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 if __name__ == "__main__":
     write(installed())
+    add_other_systems("3.11")

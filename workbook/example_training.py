@@ -144,7 +144,7 @@ def main(checkpoint: Path, losses: Path) -> None:
     training, epoch = new_training(), 0
     if checkpoint.exists():
         epoch = load_checkpoint(checkpoint, **training.parts()).epoch
-    with losses.open("a") as file:
+    with losses.open("a", encoding="utf-8") as file:
         for loss in steps(training, epoch, checkpoint):
             print(loss, file=file, flush=True)
 

@@ -81,7 +81,7 @@ def minutes(name: str) -> dict[str, int]:
 def text_of(path: Path) -> str:
     if path.suffix == ".ipynb":
         return "\n".join(cell.source for cell in read(path))
-    return path.read_text() if path.suffix in (".py", ".md") else ""
+    return path.read_text(encoding="utf-8") if path.suffix in (".py", ".md") else ""
 
 
 def squeezed(text: str) -> str:
@@ -107,11 +107,11 @@ def test_a_handout_is_a_workbook_without_solutions_tests_and_caches(handout) -> 
     files = {".gitattributes", ".gitignore", "LICENSE", "LICENSE-TEXT", "Makefile", "README.md", "environment.yml"}
     folders = {"tools", "benchmarks", "data", "helpers", "workbook", "notebooks"}
     assert top == files | folders | {"pyproject.toml", "constraints.txt", ".handout.json"}
-    assert [path.name for path in (handout / "tools").iterdir()] == ["setup.sh"]
+    assert {path.name for path in (handout / "tools").iterdir()} == {"setup.py", "lab.py"}
     assert sorted(path.name for path in (handout / "notebooks").iterdir()) == LESSONS
     forbidden = {"solutions", "tests", "__pycache__", ".ipynb_checkpoints", ".progress", ".git", ".venv"}
     assert not [path for path in handout.rglob("*") if forbidden & set(path.relative_to(handout).parts)]
-    folders = ["data", "helpers", "workbook", "tools/setup.sh", "Makefile", "constraints.txt"]
+    folders = ["data", "helpers", "workbook", "tools/setup.py", "tools/lab.py", "Makefile", "constraints.txt"]
     tracked = subprocess.run(
         ["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout

@@ -360,7 +360,7 @@ def test_load_without_copying_maps_the_file_as_the_helper_does(recipe) -> None:
 
 def lies_in(path: Path, tensor: Tensor) -> bool:
     """Whether a tensor's memory is a file that is mapped into it."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         start, end = (int(place, 16) for place in line.split()[0].split("-"))
         if start <= tensor.data_ptr() < end:
             return line.endswith(f" {path}")

@@ -15,7 +15,7 @@ from .notebooks import with_links
 # benchmarks and the scripts in data are what lessons and data/README.md speak of
 FOLDERS = ("helpers", "workbook", "data", "benchmarks")
 FILES = (
-    *("Makefile", "tools/setup.sh", "pyproject.toml", "constraints.txt", "environment.yml"),
+    *("Makefile", "tools/setup.py", "tools/lab.py", "pyproject.toml", "constraints.txt", "environment.yml"),
     *(".gitattributes", ".gitignore", "LICENSE", "LICENSE-TEXT"),
 )
 CACHES = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")

@@ -118,7 +118,7 @@ def test_a_zip_file_is_mapped_not_read(tmp_path) -> None:
 def private_kilobytes() -> int:
     if not os.path.exists("/proc/self/smaps_rollup"):  # noqa: PTH110
         pytest.skip("needs Linux")
-    with open("/proc/self/smaps_rollup") as file:  # noqa: PTH123
+    with open("/proc/self/smaps_rollup", encoding="utf-8") as file:  # noqa: PTH123
         return sum(int(size) for size in re.findall(r"^Private_Dirty: +(\d+)", file.read(), flags=re.M))
 
 
