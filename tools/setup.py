@@ -194,6 +194,7 @@ def run_pip(command: list[str], stalled: float | None = None) -> int:
         watch.start()
         while watch.is_alive():
             watch.join(1)
+            progress.show()
             if stalled and not progress.installing and time.monotonic() - progress.moved > stalled:
                 pip.kill()
         status = pip.wait()
@@ -217,7 +218,7 @@ class Progress:
         self.begun = self.moved = time.monotonic()
         self.done = self.current = 0  # bytes of finished files, and of this one
         self.installing = False
-        self.shown = 0.0
+        self.shown = self.begun  # what takes a moment says nothing
 
     def read(self, lines: Iterable[str]) -> None:
         """Follow what pip prints to its end."""
@@ -229,24 +230,24 @@ class Progress:
                 if words[1] == words[3]:
                     self.done, self.current = self.done + self.current, 0
             self.installing = self.installing or line.startswith("Installing collected")
-            self.show()
 
     def show(self) -> None:
         """At most once a second on a terminal, and once in half a minute in a log."""
-        pause = 1 if sys.stdout.isatty() else 30
-        if self.moved - self.shown < pause or not self.done + self.current:
-            return
-        self.shown = self.moved
-        print(f"{self._line()} ", end="\r" if sys.stdout.isatty() else "\n", flush=True)
+        pause, end = (1, "\r") if sys.stdout.isatty() else (30, "\n")
+        if time.monotonic() - self.shown >= pause:
+            self.shown = time.monotonic()
+            print(self._line(), end=end, flush=True)
 
     def end(self) -> None:
-        if self.done:
-            print(f"{self._line()} ", flush=True)
+        """The last word, if anything was shown before."""
+        if self.shown > self.begun:
+            print(self._line(), flush=True)
 
     def _line(self) -> str:
         seconds = int(time.monotonic() - self.begun)
         what = "installing" if self.installing else "downloading"
-        return f"setup: {what}, {(self.done + self.current) / 1e6:,.0f} MB in {seconds // 60}:{seconds % 60:02d}"
+        size = (self.done + self.current) / 1e6
+        return f"setup: {what}, {size:,.0f} MB were downloaded, {seconds // 60}:{seconds % 60:02d} minutes "
 
 
 def run(groups: list[str]) -> None:

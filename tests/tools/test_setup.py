@@ -337,12 +337,16 @@ def test_progress_counts_what_was_downloaded(capsys) -> None:
         "Installing collected packages: torch",
     ]
     progress = setup.Progress()
-    progress.read(lines)
     progress.end()
-    assert progress.installing
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("setup: downloading, 1 MB in 0:0")
-    assert said[-1].startswith("setup: installing, 253 MB in 0:0")
+    assert capsys.readouterr().out == ""
+    for end, said in ((2, "downloading, 1 MB"), (4, "downloading, 253 MB"), (5, "installing, 253 MB")):
+        progress = setup.Progress()
+        progress.read(lines[:end])
+        progress.shown -= 60
+        progress.show()
+        assert capsys.readouterr().out.startswith(f"setup: {said} were downloaded, 0:0")
+    progress.end()
+    assert capsys.readouterr().out.startswith("setup: installing, 253 MB were downloaded, 0:0")
 
 
 def test_environment_yml_takes_python_and_pip_from_conda_and_the_rest_from_pyproject() -> None:
