@@ -16,6 +16,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -27,7 +28,7 @@ COMPILE = ("uv", "pip", "compile", "--quiet", "--universal", "--all-extras", "--
 def installed() -> dict[str, str]:
     """Name -> version, without its local end, of every package but our own and those that install."""
     here = distributions(path=[sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
-    found = {package.name.lower().replace("_", "-"): package.version.split("+")[0] for package in here}
+    found = {canonicalize_name(package.name): package.version.split("+")[0] for package in here}
     return {name: found[name] for name in sorted(found) if name not in OWN}
 
 
@@ -40,7 +41,7 @@ def pins() -> list[Requirement]:
 def pinned() -> dict[str, str]:
     """What constraints.txt says for this system."""
     here = [pin for pin in pins() if pin.marker is None or pin.marker.evaluate()]
-    return {pin.name: str(pin.specifier).removeprefix("==") for pin in here}
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in here}
 
 
 def write(versions: dict[str, str]) -> None:
