@@ -16,6 +16,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# what other versions warn of is not for us to mend
+PYTEST = "pytest -q -n 2 --dist loadfile -o filterwarnings=default"
 
 
 def oldest(requirements: list[str]) -> list[str]:
@@ -35,8 +37,8 @@ def main(which: str) -> None:
     listed = subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
     names = "|".join(re.split(r"\W", requirement)[0] for requirement in project["dependencies"])
     print("\n".join(re.findall(rf"^(?:{names})==.*$", listed, re.MULTILINE)), flush=True)
-    command = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not long and not slow"]
-    sys.exit(subprocess.call([*command, "tests/helpers"], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}))
+    command = [python, "-m", *PYTEST.split(), "-m", "not long and not slow", "tests/helpers"]
+    sys.exit(subprocess.call(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}))
 
 
 if __name__ == "__main__":

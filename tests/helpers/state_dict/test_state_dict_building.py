@@ -20,7 +20,6 @@ def state() -> list[object]:
     """All that is global, as far as somebody can notice it."""
     return [
         torch.get_default_dtype(),
-        torch.get_default_device(),
         torch.empty(1).device,
         torch.get_rng_state().tolist(),
         random.getstate(),
