@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -63,7 +64,7 @@ def why_not_plain(model: nn.Module | None, layer: nn.Module, name: str) -> str |
 
 def whole_number(value: object) -> int | None:
     """An int, also of numpy or in a tensor, as an int; None for what is no whole number: 2.0, True, "7", NaN."""
-    is_truth = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
+    is_truth = isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool)
     if is_truth:
         return None
     try:
