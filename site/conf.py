@@ -13,8 +13,8 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"
 nb_merge_streams = True
-nb_code_prompt_show = "Show the {type}"
-nb_code_prompt_hide = "Hide the {type}"
+nb_code_prompt_show = "Show the proof"
+nb_code_prompt_hide = "Hide the proof"
 nb_ipywidgets_js = {}  # interactives are stored as pictures; their script would come from elsewhere
 myst_heading_anchors = 3
 myst_heading_slug_func = "slugs.as_jupyter"  # so that links between notebooks hold in JupyterLab, too
