@@ -48,6 +48,13 @@ class StandInList(StandIn, list):
     """For an object that things are appended to."""
 
 
+class StandInPlainList(StandIn):
+    """For the same, with a PyTorch that lets it be a plain list only."""
+
+    def __new__(cls, *_args: object, **_options: object) -> Any:
+        return []
+
+
 class StandInDict(StandIn):
     """For an object that things are put into by name; PyTorch lets that be a plain dictionary only."""
 
@@ -69,7 +76,9 @@ def load_with_stand_ins(load: Callable[[], object]) -> tuple[object, tuple[str, 
                 return load(), tuple(stand_ins)
         except Exception as error:
             name, kind = _wanted(error)
-            if name in (None, PICKLED) or is_attack(name) or stand_ins.get(name, object).__base__ is kind:
+            before = stand_ins[name].__base__ if name in stand_ins else None
+            kind = StandInPlainList if before is kind is StandInList else kind
+            if name in (None, PICKLED) or is_attack(name) or before is kind:
                 raise
             stand_ins[name] = type(name, (kind,), {})
     raise ValueError(f"the file asks for more than {AT_MOST} different names")
@@ -81,6 +90,9 @@ def _wanted(error: Exception) -> tuple[str | None, type]:
     found = re.search(r"Can only (\w+)[^\n]*, but got <class '(?:[\w.]*stand_ins\.)?([\w.]+)'>", said)
     if found:
         return found[2], StandInDict if found[1].startswith("SETITEM") else StandInList
+    found = re.search(r"'(?:[\w.]*stand_ins\.)?([\w.]+)' object does not support item assignment", said)
+    if found:  # so says PyTorch 2.6
+        return found[1], StandInDict
     return _full_name(error), StandIn
 
 
