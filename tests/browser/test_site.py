@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import pytest
-from jupyter import AXE, FLAGS, find_browser
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from jupyter import AXE
+from playwright.sync_api import Browser, Page, expect
 
 from tools import build_site
 from workbook.places import NOTEBOOKS
@@ -91,15 +91,11 @@ def test_each_recipe_has_an_anchor_of_its_own(book) -> None:
 
 
 @pytest.fixture(scope="module")
-def reader() -> Iterator[Browser]:
+def reader(launch: Callable[..., Browser]) -> Iterator[Browser]:
     """A browser of its own, without the proxy of the other tests, so that each request can be seen."""
-    path = find_browser()
-    if path is None and os.environ.get("BROWSER_TESTS") != "required":
-        pytest.skip("there is no Chromium or Chrome; install one, or name it: BROWSER_PATH=/path/to/chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(params=["light", "dark"])
