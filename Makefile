@@ -6,6 +6,7 @@
 # make readme      write the lessons' table into README.md, and TEACHING.md, anew (after changing a lesson)
 # make coverage    which lines of helpers the unit tests reach
 # make mutants     small changes of the right answers that the checks of the exercises let pass (a minute at most)
+# make bench    time and memory of helpers beside what else people use; ten minutes, or make bench ARGS=--quick
 # make site     a book for the browser of the stored notebooks, in build/site
 # make oldest     the unit tests of helpers with the oldest versions that pyproject.toml allows; or make newest
 # make constraints     write the versions of this .venv into constraints.txt (when all tests are green)
@@ -18,7 +19,7 @@ ARGS =
 LESSON =
 BIN = .venv/bin
 
-.PHONY: lab test test-all lesson notebooks readme coverage mutants site oldest newest constraints setup test-tools has-python has-tests
+.PHONY: lab test test-all lesson notebooks readme coverage mutants bench site oldest newest constraints setup test-tools has-python has-tests
 
 lab: has-python
 	@exec $(PYTHON) tools/lab.py $(ARGS)
@@ -44,6 +45,10 @@ coverage: has-tests test-tools
 
 mutants: has-tests test-tools
 	@OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
+
+bench: has-python has-tests
+	@$(PYTHON) tools/setup.py bench
+	@$(BIN)/python benchmarks $(ARGS)
 
 site: has-python has-tests
 	@$(PYTHON) tools/setup.py site

@@ -1,110 +1,98 @@
-"""Saving a torchvision VGG16 (553 MB): save_checkpoint against plain torch.save of the same content, side by side.
+"""Saving and loading a checkpoint, against plain `torch.save` and `torch.load` of the same content.
 
-usage: python benchmarks/checkpoint.py
+The recipe writes onto the checkpoint itself, and does not wait for the disk. What cannot be saved, if nothing shall be
+lost, is writing the bytes and waiting for the disk: that is the limit, and how much of plain `torch.save` it is depends
+on the disk alone. So each way is stated against both. The ways between recipe and `save_checkpoint` are steps of it.
 
-The naive recipe writes onto the checkpoint itself, and does not wait for the disk. What cannot be saved, if nothing
-shall be lost, is writing the bytes and waiting for the disk: that is the limit, and how much of plain torch.save it is
-depends on the disk alone. So each way is stated against both. In each round every way has its turn, and the median of
-the rounds counts.
-
-The steps below are what the difference to the limit is made of: serialising with checksums where the limit copies
-zeros, and deleting the old file, which is a second one here. The most expensive step does not stand there: memory,
-in which the system keeps what is written. A save that replaces a file needs it twice, and fresh memory was slow on the
-virtual machine of these figures, probably because its host gives it page by page. So the old file's is given back
-right before the new one is written: 436 ms in one run, 1.06 of plain torch.save and 1.31 of the limit. When the new
-file's was given back after the save instead, it took 544 ms (1.34 and 1.62), and without either 1,406 ms.
+The most expensive step does not stand there: memory, in which the system keeps what is written. A save that replaces a
+file needs it twice, and fresh memory was slow on the virtual machine of these figures, probably because its host gives
+it page by page. So the old file's is given back right before the new one is written: 436 ms in one run, 1.06 of plain
+`torch.save` and 1.31 of the limit. When the new file's was given back after the save instead, it took 544 ms (1.34 and
+1.62), and without either 1,406 ms.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import torch
-import torchvision
-from torch.serialization import get_crc32_options, set_crc32_options
+from files import read, vgg16, write
+from measuring import Case, Goal, Way, Work, at_once
+from state_dict import chain
+from torch import nn
+from torch.serialization import set_crc32_options
 
-from helpers.atomic_files import flush_to_disk, publish
-from helpers.checkpoint import save_checkpoint
-from helpers.random_states import random_state
+from helpers.checkpoint import load_checkpoint, save_checkpoint
 
-
-def seconds(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median time of each way; the first round only warms up."""
-    taken: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds + 1):
-        for way, work in ways.items():
-            os.sync()  # what the way before has left in memory is not for this one to write
-            start = time.perf_counter()
-            work()
-            taken[way].append(time.perf_counter() - start)
-    return {way: median(times[1:]) for way, times in taken.items()}
+OURS = "save_checkpoint"
 
 
-def write(path: Path, content: memoryview) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def plain(make: Callable[[], nn.Module], path: Path, *, checksums: bool = True, wait: bool = False) -> Work:
+    content = {**torch.load(path), "model": make().state_dict()}
+    set_crc32_options(checksums)
+    target = path.with_suffix(".plain")
 
-
-def parts(content: object, folder: Path, rounds: int) -> dict[str, float]:
-    """Median times of the steps of a save, one after the other, onto a file that is there."""
-    place, path = folder / "new.tmp", folder / "old.pt"
-    taken: dict[str, list[float]] = {}
-    was = get_crc32_options()
-
-    def timed(step: str, work: Callable[[], object]) -> None:
-        start = time.perf_counter()
-        work()
-        taken.setdefault(step, []).append(time.perf_counter() - start)
-
-    def serialise() -> None:
-        with place.open("wb") as file:
+    def work() -> None:
+        with target.open("wb") as file:
             torch.save(content, file)
+            if wait:
+                file.flush()
+                os.fsync(file.fileno())
 
-    for _ in range(rounds + 1):
-        os.sync()
-        set_crc32_options(False)
-        timed("serialise without checksums", serialise)
-        set_crc32_options(was)
-        place.unlink()
-        os.sync()
-        timed("serialise with checksums", serialise)
-        timed("wait for the disk", lambda: flush_to_disk(place))
-        timed("take the name, delete the old one", lambda: publish(place, path))
-        timed("random states", random_state)
-    return {step: median(times[1:]) for step, times in taken.items()}
+    return work
 
 
-def main() -> None:
-    model = torchvision.models.vgg16()
-    with tempfile.TemporaryDirectory() as folder:
-        path = save_checkpoint(Path(folder) / "safe.pt", model=model)
-        content = torch.load(path)
-        content["model"] = model.state_dict()
-        zeros = memoryview(bytearray(path.stat().st_size))
-        taken = seconds(
-            {
-                "plain torch.save": lambda: torch.save(content, Path(folder) / "plain.pt"),
-                "save_checkpoint": lambda: save_checkpoint(path, model=model),
-                "limit: write the bytes, fsync": lambda: write(Path(folder) / "limit.pt", zeros),
-            },
-            7,
-        )
-        steps = parts(content, Path(folder), 5)
-    naive, *_, limit = taken.values()
-    print("saving a VGG16                                     of torch.save   of the limit")
-    for way, time_taken in taken.items():
-        print(f"  {way:34} {1000 * time_taken:9.1f} ms {time_taken / naive:10.3f} {time_taken / limit:14.3f}")
-    print("its steps, one after the other")
-    for step, time_taken in steps.items():
-        print(f"  {step:34} {1000 * time_taken:9.1f} ms {time_taken / naive:10.3f} {time_taken / limit:14.3f}")
+def safely(make: Callable[[], nn.Module], path: Path) -> Work:
+    model = make()
+    return lambda: save_checkpoint(path.with_suffix(".safe"), model=model)
 
 
-if __name__ == "__main__":
-    main()
+def the_bytes(path: Path) -> Work:
+    zeros = memoryview(bytearray(path.stat().st_size))
+    return lambda: write(path.with_suffix(".bytes"), zeros)
+
+
+def loaded_by_hand(make: Callable[[], nn.Module], path: Path) -> Work:
+    model = make()
+    return lambda: model.load_state_dict(torch.load(path)["model"])
+
+
+def loaded(make: Callable[[], nn.Module], path: Path, *, verify: bool) -> Work:
+    model = make()
+    return lambda: load_checkpoint(path, model=model, verify=verify)
+
+
+def saving(make: Callable[[], nn.Module], path: Path) -> list[Way]:
+    return [
+        Way("torch.save onto the file", partial(plain, make, path)),
+        Way("  without checksums", partial(plain, make, path, checksums=False)),
+        Way("  and wait for the disk", partial(plain, make, path, wait=True)),
+        Way(OURS, partial(safely, make, path)),
+        Way("limit: write the bytes, fsync", partial(the_bytes, path)),
+    ]
+
+
+def cases(folder: Path, quick: bool) -> list[Case]:
+    make, path = vgg16(quick), folder / "checkpoint.pt"
+    if not path.exists():
+        save_checkpoint(path, model=make())
+    loading = [
+        Way("torch.load, load_state_dict", partial(loaded_by_hand, make, path)),
+        Way("load_checkpoint", partial(loaded, make, path, verify=True)),
+        Way("  with verify=False", partial(loaded, make, path, verify=False)),
+        *at_once({"limit: read the bytes": partial(read, path)}),
+    ]
+    goals = [] if quick else [Goal(OURS, "of the recipe", 1.4)]
+    found = [Case("save a VGG16", saving(make, path), goals, warm=True), Case("resume a VGG16", loading)]
+    for megabytes in (4, 16) if quick else (64, 256, 1024):
+        of_this_size = partial(chain, 16, round((megabytes * 1e6 / 4 / 16) ** 0.5))
+        path = folder / f"checkpoint_{megabytes}.pt"
+        if not path.exists():
+            save_checkpoint(path, model=of_this_size())
+        ways = saving(of_this_size, path)
+        title = f"save {megabytes} MB"
+        found.append(Case(title, [ways[0], *ways[-2:]], warm=True, series="MB of a checkpoint", size=megabytes))
+    return found
