@@ -49,7 +49,7 @@ def test_the_recipe_takes_heads_without_bias_and_other_types(recipe) -> None:
 @pytest.mark.parametrize(
     ("name", "rows", "message"),
     [
-        ("body", {0: 0}, "'body' must be a Linear, not Conv2d"),
+        ("body", {0: 0}, "'body' must be a plain Linear, not Conv2d"),
         ("head", {5: 0}, "new rows go from 0 to 4, not 5"),
         ("head", {-1: 0}, "new rows go from 0 to 4, not -1"),
         ("head", {0: 4}, "old rows go from 0 to 3, not 4"),
@@ -64,15 +64,48 @@ def test_the_recipe_refuses_other_layers_and_rows(recipe, name, rows, message) -
     assert model["head"] is before
 
 
+class Cosine(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
+
+
+def with_a_tied_head() -> nn.Module:
+    model = nn.ModuleDict({"words": nn.Embedding(4, 3), "head": nn.Linear(3, 4)})
+    model["head"].weight = model["words"].weight
+    return model
+
+
+def with_two_names() -> nn.Module:
+    head = nn.Linear(3, 4)
+    return nn.ModuleDict({"head": head, "alias": head})
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "message"),
+    [
+        (nn.ModuleDict({"head": Cosine(3, 4)}), 5, "must be a plain Linear"),
+        (nn.ModuleDict({"head": nn.utils.parametrizations.weight_norm(nn.Linear(3, 4))}), 5, "must be a plain Linear"),
+        (with_a_tied_head(), 5, "is used elsewhere, too"),
+        (with_two_names(), 5, "is used elsewhere, too"),
+        (nn.ModuleDict({"head": nn.Linear(3, 4)}), 0, "at least one class, not 0"),
+    ],
+)
+def test_the_recipe_refuses_heads_that_a_linear_cannot_replace(recipe, model, classes, message) -> None:
+    before = model["head"]
+    with pytest.raises(ValueError, match=message):
+        recipe(model, "head", classes)
+    assert model["head"] is before
+
+
 def test_the_comments_of_the_recipe_work_when_uncommented() -> None:
     replace = {'torchvision.models.resnet18(weights="IMAGENET1K_V1")': "resnet18()"}
     namespace = run_usage(recipe_of(NOTEBOOK, "set_head"), replace, resnet18=torchvision.models.resnet18)
-    model, second = namespace["model"], namespace["second"]
+    model = namespace["model"]
     assert model.fc.out_features == 7
-    assert not {id(p) for p in second.parameters()} & {id(p) for p in model.parameters()}
-    assert second(torch.rand(2, 256, 4, 4)).shape == (2, 5)
+    assert not {id(p) for p in model.second.parameters()} & {id(p) for p in model.layer4.parameters()}
+    assert model.second(torch.rand(2, 256, 4, 4)).shape == (2, 5)
     in_groups = [id(p) for group in namespace["optimizer"].param_groups for p in group["params"]]
-    assert sorted(in_groups) == sorted(id(p) for module in (model, second) for p in module.parameters())
+    assert sorted(in_groups) == sorted(id(p) for p in model.parameters())
     assert [group["lr"] for group in namespace["optimizer"].param_groups] == [0.001, 0.01, 0.001, 0.01]
 
 

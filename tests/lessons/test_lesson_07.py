@@ -93,12 +93,46 @@ def test_the_recipe_changes_nothing_if_a_name_is_wrong(recipe) -> None:
 
 def test_the_recipe_can_be_undone(recipe) -> None:
     model = resnet18(5, width=0.125)
-    for handle in defined(recipe, "train_only")(model, "fc"):
-        handle.remove()
-    model.requires_grad_()
+    fixed = model.layer1[0].bn1.weight.requires_grad_(False)
+    defined(recipe, "train_only")(model, "fc")()
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["layer1.0.bn1.weight"]
+    fixed.requires_grad_()
     before = copy.deepcopy(model.state_dict())
     after = trained_a_little(model)
     assert not any(torch.equal(tensor, before[key]) for key, tensor in after.items())
+
+
+def test_the_recipe_leaves_alone_what_took_no_gradient_before(recipe) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 2))
+    model[1].weight.requires_grad_(False)
+    undo = defined(recipe, "train_only")(model, "1", "2")
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trained == ["1.bias", "2.weight", "2.bias"]
+    undo()
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["1.weight"]
+
+
+def test_the_recipe_wants_to_be_undone_before_it_freezes_something_else(recipe) -> None:
+    model = resnet18(5, width=0.125)
+    train_only = defined(recipe, "train_only")
+    undo = train_only(model, "fc")
+    with pytest.raises(ValueError, match="layer4 takes no gradient: undo"):
+        train_only(model, "layer4", "fc")
+    undo()
+    train_only(model, "layer4", "fc")
+    before = copy.deepcopy(model.state_dict())
+    after = trained_a_little(model)
+    moved = {key.split(".")[0] for key, tensor in after.items() if not torch.equal(tensor, before[key])}
+    assert moved == {"layer4", "fc"}
+
+
+@pytest.mark.filterwarnings("ignore:.*spectral_norm.*")
+def test_the_recipe_stops_hooks_that_were_there_before(recipe) -> None:
+    model = nn.Sequential(nn.utils.spectral_norm(nn.Linear(4, 4)), nn.Linear(4, 2))
+    defined(recipe, "train_only")(model, "1")
+    before = copy.deepcopy(model.state_dict())
+    model.train()(torch.rand(3, 4))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 
 def test_the_recipe_keeps_no_model_in_memory(recipe) -> None:

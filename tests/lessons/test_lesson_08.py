@@ -1,6 +1,7 @@
 """Lesson 08 beyond its stored outputs: its recipe, and the training that it interrupts."""
 
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -120,6 +121,9 @@ def test_the_recipe_looks_at_all_parts_before_it_changes_one(recipe, tmp_path) -
         "with another model": parts(7, 6),
         "with another optimizer": parts(5, 4),
         "has no 'scheduler'": parts(5, 6) | {"scheduler": None},
+        "saved with another model": parts(5, 6) | {"model": parts(5, 6)["model"].half()},
+        "optimizer was Adam, not RAdam": parts(5, 6)
+        | {"optimizer": torch.optim.RAdam(parts(5, 6)["model"].parameters())},
     }
     for message, wrong in cases.items():
         before = {key: tensor.clone() for key, tensor in wrong["model"].state_dict().items()}
@@ -130,6 +134,26 @@ def test_the_recipe_looks_at_all_parts_before_it_changes_one(recipe, tmp_path) -
         assert random.getstate() == states[0]
         assert torch.equal(torch.get_rng_state(), states[1])
     assert recipe["load"](path, {"model": parts(5, 6)["model"]}) == 1  # for an evaluation
+
+
+def test_the_recipe_keeps_the_old_file_if_it_could_not_read_the_new_one(recipe, tmp_path) -> None:
+    path, layer = tmp_path / "run.pt", torch.nn.Linear(3, 2)
+    parts = {"optimizer": torch.optim.SGD(layer.parameters(), lr=0.1)}
+    recipe["save"](path, parts, 1)
+    parts["optimizer"].param_groups[0]["lr"] = np.float64(0.01)
+    with pytest.raises(pickle.UnpicklingError):
+        recipe["save"](path, parts, 2)
+    assert recipe["load"](path, parts) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_the_recipe_writes_through_a_link(recipe, tmp_path) -> None:
+    link, path = tmp_path / "last.pt", tmp_path / "run.pt"
+    path.touch()
+    link.symlink_to(path)
+    recipe["save"](link, {}, 7)
+    assert link.is_symlink()
+    assert recipe["load"](path, {}) == 7
 
 
 def test_the_comments_of_the_recipe_work_when_uncommented(tmp_path, monkeypatch) -> None:
