@@ -20,7 +20,6 @@ def copied_one_by_one(target: nn.Module, source: nn.Module) -> nn.Module:
 
 RIGHT = [
     ("2.1", lambda model: copy.deepcopy(model.state_dict())),
-    ("2.1", lambda model: {k: t.detach().clone() for k, t in named_tensors(model, remove_duplicate=False).items()}),
     ("2.2", lambda c: {k[7:] if k.startswith("module.") else k: t for k, t in c.get("state_dict", c).items()}),
     ("2.3", copied_one_by_one),
 ]
@@ -40,7 +39,7 @@ def assigns_data_of_the_dictionary(target: nn.Module, source: nn.Module) -> nn.M
 WRONG = [
     ("2.1", lambda model: copy.copy(model.state_dict()), "hands out the model's own memory"),
     ("2.1", lambda model: {k: t.detach().clone() for k, t in named_tensors(model).items()}, "lacks '3.weight'"),
-    ("2.1", lambda model: copy.deepcopy(model.state_dict(keep_vars=True)), "hands out detached tensors"),
+    ("2.1", lambda model: copy.deepcopy(model.state_dict(keep_vars=True)), "detached tensors"),
     ("2.2", lambda c: {k[7:]: t for k, t in c["state_dict"].items()} if "epoch" in c else None, "seven letters"),
     ("2.3", assigns_data_of_the_dictionary, "or assigned to the `.data` of its tensors, stays there"),
     ("2.3", lambda target, source: filled(copy.deepcopy(target), source), "not the target that was given"),

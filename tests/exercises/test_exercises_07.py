@@ -32,7 +32,7 @@ def freezes_by_lookup(model, names):
     except AttributeError as error:
         raise ValueError(str(error)) from error
     for module in modules:
-        module.eval().requires_grad_(False).zero_grad()
+        module.requires_grad_(False).zero_grad()
     places = {id(p) for module in modules for p in module.parameters()}
     return tuple(key for key, p in model.named_parameters() if id(p) in places)
 
@@ -111,7 +111,6 @@ RIGHT = [
     ("7.4", features_of_a_copy),
     ("7.4", features_by_data),
     ("7.4", in_inference_mode_but_joined_outside),
-    ("7.4", lambda backbone, images, batch_size: features_of(backbone, images, batch_size).double()),
 ]
 
 
@@ -245,7 +244,7 @@ def normalizes_in_place(backbone, images, batch_size):
 
 
 WRONG = [
-    ("7.1", freezes_by_name, "has a shared parameter once, under its first name"),
+    ("7.1", freezes_by_name, "a shared parameter has several names"),
     ("7.1", keeps_gradients_of_what_was_frozen, "'stem.weight' still has a gradient"),
     ("7.1", ignores_unknown, "dict(model.named_modules())"),
     ("7.1", looks_up_in_a_dict, "a ValueError is wanted, not KeyError"),
@@ -283,6 +282,8 @@ WRONG = [
         "train() is for all modules at once",
     ),
     ("7.4", variant(restore=set_back_in_reverse), "afterwards, and was in eval mode"),
+    ("7.4", lambda backbone, images, n: features_of(backbone, images, n).double(), "keeps the type of what"),
+    ("7.1", lambda model, names: [freeze_modules(model, [names.pop()]) for _ in list(names)], "whoever calls"),
     ("7.4", normalizes_in_place, "changes what it was given"),
     ("7.4", variant(join=lambda parts: None), "returns None"),
 ]

@@ -149,6 +149,8 @@ FROZEN = "requires_grad_(...) acts on the model that was given, for good; detach
 SWITCHED = "set_grad_enabled and set_default_dtype act on all that follows; `with torch.no_grad():` ends by itself."
 ATTRIBUTE = "what you set on a module of the model stays; run a copy."
 GRADIENTS = "backward() leaves gradients in what was given; this needs none, or a copy."
+OTHER_LENGTH = "pop(), append() and remove() change the list of whoever calls; take a copy, list(...)."
+SETTING = "momentum, p, out_features and the like stay as they are; or change those of a copy."
 HOOKS_LEFT = "a hook stays until its handle's remove() is called; or hang it into a copy."
 
 
@@ -163,6 +165,8 @@ def what_changed(before: Any, after: Any) -> str | None:
         other = _what_changed_in_a_model(before, after)
         if other:
             return other
+    if isinstance(before, list) and isinstance(after, list) and len(before) != len(after):
+        return f": it has {len(after)} entries now, not {len(before)}.{because(OTHER_LENGTH)}"
     if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)) and len(before) == len(after):
         return next((other for pair in zip(before, after, strict=True) if (other := what_changed(*pair))), None)
     if isinstance(before, Tensor) and isinstance(after, Tensor) and before.requires_grad != after.requires_grad:
@@ -184,9 +188,17 @@ def _what_changed_in_a_model(before: nn.Module, after: nn.Module) -> str | None:
         return f": it has other hooks than it had.{because(HOOKS_LEFT)}"
     if any(set(vars(a)) != set(vars(b)) for a, b in pairs):
         return f": a module of it has other attributes than it had.{because(ATTRIBUTE)}"
+    if any(settings_of(a) != settings_of(b) for a, b in pairs):
+        return f": a layer of it has another setting than it had.{because(SETTING)}"
     if any(parameter.grad is not None for parameter in after.parameters()):  # its copy came without
         return f": it has gradients now.{because(GRADIENTS)}"
     return None
+
+
+def settings_of(module: nn.Module) -> dict[str, Any]:
+    """What is plain in a module: momentum, p, out_features, a stride."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return {name: value for name, value in vars(module).items() if isinstance(value, plain) and name != "training"}
 
 
 def _hooks(module: nn.Module) -> int:

@@ -45,7 +45,39 @@ COUNTS = (  # known by the number that they give
         "a frozen layer has parameters, too; requires_grad only says whether they are trained.",
         lambda model: sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad),
     ),
+    Mistake(
+        "tensors with the same numbers are different parameters all the same.",
+        lambda model: each_number_once(model),
+    ),
+    Mistake(
+        "a tensor of one number counts, too, such as the bias of a layer with one output.",
+        lambda model: sum(tensor.numel() for tensor in model.parameters() if tensor.numel() > 1),
+    ),
+    Mistake(
+        "a parameter may have no axis, or any number of them; numel() knows them all.",
+        lambda model: sum(tensor.numel() for tensor in model.parameters() if tensor.ndim in (1, 2, 4)),
+    ),
+    Mistake(
+        "parameters count whatever their type.",
+        lambda model: sum(tensor.numel() for tensor in model.parameters() if tensor.dtype == torch.float32),
+    ),
+    Mistake(
+        "these are bytes; numel() counts numbers.",
+        lambda model: sum(tensor.numel() * tensor.element_size() for tensor in model.parameters()),
+    ),
+    Mistake(
+        "parameters() goes into all modules by itself; ask the model alone.",
+        lambda model: sum(tensor.numel() for module in model.modules() for tensor in module.parameters()),
+    ),
 )
+
+
+def each_number_once(model: nn.Module) -> int:
+    known: list[torch.Tensor] = []
+    for tensor in model.parameters():
+        if not any(torch.equal(tensor, other) for other in known):
+            known.append(tensor)
+    return sum(tensor.numel() for tensor in known)
 
 
 def counts_shared_ones_twice(model: nn.Module) -> int:
@@ -88,7 +120,7 @@ def verify(answer: Any) -> None:
     """`count_parameters(model) -> int`."""
     frozen = nn.Linear(6, 7).requires_grad_(False)
     nested = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4)), frozen)
-    for model in (nested, nn.Conv2d(5, 4, (3, 2)), recurrent()):
+    for model in (nested, nn.Conv2d(5, 4, (3, 2)), recurrent(), odd()):
         got = call(answer, model)
         if isinstance(got, np.generic) or (isinstance(got, torch.Tensor) and got.numel() == 1):
             got = got.item()
@@ -114,6 +146,13 @@ class Recurrent(nn.Module):
         self.back, self.out = nn.Linear(5, 3, bias=False), nn.Linear(3, 7)
         self.out.weight = self.words.weight
         self.token = nn.Parameter(torch.zeros(2))
+
+
+def odd() -> nn.Module:
+    """Equal tensors that are two, and tensors of one number, of no axis and of three; halves, in eval mode."""
+    layers = nn.Sequential(nn.BatchNorm1d(4), nn.BatchNorm1d(4), nn.Conv1d(4, 1, 3), nn.PReLU())
+    layers.register_parameter("scale", nn.Parameter(torch.tensor(2.0)))
+    return layers.half().eval()
 
 
 def recurrent() -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -58,13 +59,38 @@ def in_the_first_dictionary(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
 
 
+TYPES = "take the tensors as they are."
+ANY_MAPPING = "what is nested may be an OrderedDict, too; ask for the key, not for a type."
+EXACTLY = "other keys contain `state_dict`, too, such as an optimizer's; ask for exactly this one."
+OTHER_PREFIX = "only `module.` is to be taken off."
+
+
+def only_plain_dictionaries(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    inner = checkpoint.get("state_dict")
+    return {key.removeprefix("module."): t for key, t in (inner if type(inner) is dict else checkpoint).items()}
+
+
+def whatever_sounds_like_it(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    return right(next((value for key, value in checkpoint.items() if key.endswith("state_dict")), checkpoint))
+
+
+def off_with_model(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix("model."): tensor for key, tensor in right(checkpoint).items()}
+
+
 MISTAKES = (
+    Mistake(ANY_MAPPING, only_plain_dictionaries),
+    Mistake(EXACTLY, whatever_sounds_like_it),
+    Mistake(OTHER_PREFIX, off_with_model),
+    Mistake(TYPES, lambda checkpoint: {key: tensor.float() for key, tensor in right(checkpoint).items()}),
+    Mistake(TYPES, lambda checkpoint: {key: tensor for key, tensor in right(checkpoint).items() if tensor.ndim}),
     *NAMES,
     Mistake(ONCE, renamed(as_often_as_it_comes)),
     Mistake(FIRST, in_the_first_dictionary),
 )
 
 UNWANTED = {  # a name that should not be there -> why it is
+    "gain": OTHER_PREFIX,
     "state_dict": DEEPER,
     "epoch": BESIDE,
     "state": FIRST,
@@ -78,6 +104,11 @@ UNWANTED = {  # a name that should not be there -> why it is
     "bias": LAST_PART,
     "encoder.": SPLIT,
 }
+UNWANTED_HERE = {
+    "nested, in an OrderedDict": dict.fromkeys(("state_dict", "epoch"), ANY_MAPPING),
+    "nested behind an optimizer called so": dict.fromkeys(("state", "param_groups"), EXACTLY),
+}
+
 CRASHES = [
     ("'state_dict'", NOT_NESTED),
     ("'int' object", "beside the tensors lies `epoch`; take what is under 'state_dict' first."),
@@ -87,6 +118,7 @@ CRASHES = [
 def verify(answer: Any) -> None:
     """`unwrap(checkpoint) -> flat dict`."""
     tensors = {"layer1.weight": torch.ones(2, 3), "encoder.module.bias": torch.zeros(4), "modules.bias": torch.ones(5)}
+    tensors |= {"model.gain": torch.ones(1, 4).half(), "norm.num_batches_tracked": torch.tensor(7)}
     prefixed = {f"module.{key}": tensor for key, tensor in tensors.items()}
     checkpoints = {
         "nested and prefixed": {"epoch": 5, "state_dict": prefixed},
@@ -96,11 +128,20 @@ def verify(answer: Any) -> None:
         "prefixed in part": {f"module.{key}" if "1" in key else key: tensor for key, tensor in tensors.items()},
     }
     optimizer = {"state": {0: {"step": torch.ones(())}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    checkpoints["prefixed but for the first"] = {k if "1" in k else f"module.{k}": t for k, t in tensors.items()}
+    checkpoints["nested, with nothing beside"] = {"state_dict": prefixed}
+    checkpoints["nested, in an OrderedDict"] = {"epoch": 5, "state_dict": OrderedDict(prefixed)}
     checkpoints["nested behind an optimizer"] = {"optimizer": optimizer, "state_dict": prefixed}
+    checkpoints["nested behind an optimizer called so"] = {"optimizer_state_dict": optimizer, "state_dict": prefixed}
     for kind, checkpoint in checkpoints.items():
         with case(f"for a checkpoint that is {kind}"):
             got = call(answer, checkpoint, crashes=CRASHES)
-            compare_dicts(got, tensors, "the result", {}, UNWANTED)
+            causes = {"gain": TYPES, "num_batches": TYPES}
+            compare_dicts(got, tensors, "the result", causes, UNWANTED | UNWANTED_HERE.get(kind, {}))
+    with case("for a prefixed checkpoint of a single layer"):
+        single = {"module.weight": torch.ones(2, 3), "module.bias": torch.zeros(2)}
+        expected = {key.removeprefix("module."): tensor for key, tensor in single.items()}
+        compare_dicts(call(answer, single, crashes=CRASHES), expected, "the result", {}, dict.fromkeys(single, PREFIX))
     inside = {"module.weight": torch.ones(2, 3), "head.bias": torch.zeros(4)}
     with case("for a prefixed checkpoint of a model with a part called `module`"):
         got = call(answer, {f"module.{key}": tensor for key, tensor in inside.items()}, crashes=CRASHES)

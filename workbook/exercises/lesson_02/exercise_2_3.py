@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checking import FROZEN, OTHER_MODE, Exercise, Mistake, NotYet, because, call, compare_dicts
-from .networks import small
+from ..checking import FROZEN, OTHER_MODE, Exercise, Mistake, NotYet, because, call, case, compare_dicts
+from .networks import Odd, small
 
 
 def right(target: nn.Module, source: nn.Module) -> nn.Module:
@@ -70,8 +70,31 @@ REPORT = "load_state_dict returns a report, not the model."
 SECOND_NAME = "`target = source` gives the source a second name and copies nothing; fill the target itself."
 COPIED = "deepcopy; fill the target itself."
 
+ALL = "take all of state_dict(), whatever its type or its place, trained or frozen, and nothing else."
 COUNTERS = "BatchNorm's counter is a buffer as well, of whole numbers."
 MISSING = {"running": BUFFERS, "num_batches": COUNTERS}
+
+
+def expect_any_model(answer: Any) -> None:
+    """All of a target in eval mode, of other types, with tensors of its own; and but for numbers it stays as it is."""
+    target: Any = Odd(1).eval()
+    source = Odd(2)
+    cache, parameters = target.cache.clone(), list(target.parameters())
+    expected = copy.deepcopy(source.state_dict())
+    with case("for a model in eval mode, with doubles, halves, a frozen weight and tensors of its own"):
+        call(lambda given: answer(target, source), 0)
+        compare_dicts(target.state_dict(), expected, "the target", {"": ALL})
+        if target.training or target.norm.training:
+            raise NotYet(f"the target came in eval mode.{because(OTHER_MODE)}")
+        if target.fc.weight.requires_grad or not target.fc.bias.requires_grad:
+            raise NotYet(f"other parameters of the target are frozen than were.{because(FROZEN)}")
+        if any(now is not then for now, then in zip(target.parameters(), parameters, strict=True)):
+            raise NotYet(f"the target has new parameters.{because(NEW_PARAMETERS)}")
+        places = {tensor.data_ptr() for tensor in source.state_dict().values()}
+        if shared := [key for key, tensor in target.state_dict().items() if tensor.data_ptr() in places]:
+            raise NotYet(f"{shared[0]!r} is one memory with the source's.{because(SHARED)}")
+        if not source.training or not torch.equal(target.cache, cache):
+            raise NotYet(f"the source has another mode, or the target another `cache`.{because(ALL)}")
 
 
 def floating_ones(target: nn.Module, source: nn.Module) -> nn.Module:
@@ -80,7 +103,35 @@ def floating_ones(target: nn.Module, source: nn.Module) -> nn.Module:
     return target
 
 
+def in_train_mode(target: nn.Module, source: nn.Module) -> nn.Module:
+    target.load_state_dict(source.state_dict())
+    return target.train()
+
+
+def of_layers_alone(target: nn.Module, source: nn.Module) -> nn.Module:
+    tensors = {key: tensor for key, tensor in source.state_dict().items() if "." in key}
+    target.load_state_dict(tensors, strict=False)
+    return target
+
+
+def puts_the_source_in_eval_mode(target: nn.Module, source: nn.Module) -> nn.Module:
+    target.load_state_dict(source.eval().state_dict())
+    return target
+
+
+@torch.no_grad()
+def those_that_are_trained(target: nn.Module, source: nn.Module) -> nn.Module:
+    for key, tensor in source.state_dict(keep_vars=True).items():
+        if tensor.requires_grad or not isinstance(tensor, nn.Parameter):
+            target.state_dict()[key].copy_(tensor)
+    return target
+
+
 MISTAKES = (
+    Mistake(OTHER_MODE, in_train_mode),
+    Mistake(ALL, of_layers_alone),
+    Mistake(ALL, puts_the_source_in_eval_mode),
+    Mistake(ALL, those_that_are_trained),
     Mistake(COUNTERS, floating_ones),
     Mistake(OTHER_MODE, lambda target, source: right(target, source).eval()),
     Mistake(FROZEN, lambda target, source: right(target, source).requires_grad_(False)),
@@ -135,6 +186,7 @@ def verify(answer: Any) -> None:
             "the target has new parameters, which an optimizer that was made before does not know."
             f"{because(NEW_PARAMETERS)}"
         )
+    expect_any_model(answer)
 
 
 EXERCISE = Exercise(

@@ -25,3 +25,17 @@ def tied(seed: int) -> nn.Sequential:
     model = small(seed).append(nn.Linear(6, 7))
     model[3].weight = model[2].weight
     return model
+
+
+class Odd(nn.Module):
+    """Doubles and halves, a parameter and a buffer of its own, a frozen weight, one number, and a buffer not stored."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.scale = nn.Parameter(torch.rand(3).double())
+        self.norm, self.fc = nn.BatchNorm1d(3), nn.Linear(3, 1).half()
+        self.fc.weight.requires_grad_(False)
+        self.norm.running_mean, self.norm.running_var = torch.randn(3), torch.rand(3) + seed
+        self.register_buffer("step", torch.tensor([seed + 5]))
+        self.register_buffer("cache", torch.rand(2), persistent=False)

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checking import Exercise, Mistake, NotYet, because, call, case
+from ..checking import SETTING, Exercise, Mistake, NotYet, because, call, case
 
 OLD = ["cat", "dog", "frog", "ship"]
 NEW = ["ship", "glove", "cat", "hat", "boot", "frog"]  # not its own inverse, and an old class stands behind place 4
 FEW = ["ship", "boot", "cat"]
+TURNED = ["frog", "cat", "ship", "dog"]  # not its own inverse
+AS_MANY = ["ship", "glove", "cat", "hat"]
 Names = Sequence[str]
 
 
@@ -174,14 +176,45 @@ NO_BIAS = "not every head has a bias."
 NOT_OLD = "not every new class is an old one; ask `if name in old` first."
 NOT_NEW = "not every old class is a new one; ask `if name in new` first."
 
+
+def by_place_if_as_many(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    return first_rows(head, old, new) if len(old) == len(new) else right(head, old, new)
+
+
+def a_copy_if_as_many(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    if len(old) == len(new):
+        unknown = [row for row, name in enumerate(new) if name not in old]
+        with torch.no_grad():
+            made.weight[unknown] = head.weight[unknown]
+    return made
+
+
+def a_part_of_the_old(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    if list(new) == list(old[: len(new)]):
+        made.weight = nn.Parameter(head.weight.data[: len(new)])
+    return made
+
+
+def tells_the_old_one(head: nn.Linear, old: Names, new: Names) -> nn.Linear:
+    made = right(head, old, new)
+    head.out_features = len(new)
+    return made
+
+
 MISTAKES = (
+    Mistake(SAME_ROW, by_place_if_as_many),
+    Mistake("the weight of 'glove' should be new, but is that of an old class", a_copy_if_as_many),
+    Mistake(SHARED, a_part_of_the_old),
+    Mistake(SETTING, tells_the_old_one),
     Mistake(SAME_ROW, first_rows),
     Mistake(TURNED_ROUND, turned_round),
     Mistake(BOTH_LISTS, by_places_of_the_old),
     Mistake(FRESH, mean_for_new_ones),
     Mistake(FRESH, always_the_same),
     Mistake("the weight of 'glove' should be new, but is that of an old class", first_rows_then_by_name),
-    Mistake("if all classes are old, the weight of 'cat'", always_these_rows),
+    Mistake("if old classes come in another order, the weight of 'frog'", always_these_rows),
     Mistake(UNTOUCHED, only_the_weight),
     Mistake(NOT_OLD, every_name_is_old),
     Mistake(NOT_NEW, every_name_stays),
@@ -221,7 +254,12 @@ def verify(answer: Any) -> None:
     head = trained_head()
     with case("if there are fewer new classes than old ones"):
         expect_head(call(answer, head, OLD, FEW, crashes=[("IndexError", BOTH_LISTS), *CRASHES]), head, FEW)
+    more = {"if old classes come in another order": TURNED, "for as many classes as before": AS_MANY}
+    for name, names in (more | {"for the first three old classes": OLD[:3]}).items():
+        with case(name):
+            expect_head(call(answer, head, OLD, names, crashes=CRASHES), head, names)
     expect_fresh_rows(answer, head)
+    expect_independence(answer(head, OLD, OLD[:3]), head)
     made = answer(head, OLD, OLD)
     with case("if all classes are old"):
         expect_rows(made.weight.detach(), head.weight.detach(), OLD, "the weight")

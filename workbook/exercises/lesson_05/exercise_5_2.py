@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..checking import Exercise, Mistake, NotYet, because, call, compare
 
-TASKS = {"kind": 2, "colour": 5, "size": 2}
+TASKS = {"kind": 2, "colour": 5, "size": 2, "age": 3}
 Tasks = Mapping[str, int]
 
 
@@ -120,7 +120,54 @@ MODULES = "what goes into a ModuleDict or Sequential must be a module: nn.Flatte
 MAXIMUM = "this is the maximum over all places; the post pools with the mean."
 FROZEN = "a part of the heads is frozen; they are to be trained."
 
+SQUEEZED = "squeeze() takes away every axis of length one, that of a single image, too."
+DETACHED = "detach() keeps what stands in front from being trained."
+STATISTICS = "running statistics belong to the copy."
+
+
+class Squeezed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.squeeze()
+
+
+class Detached(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+
+def with_numbers_exchanged(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    return right(block, features, dict(zip(tasks, reversed(list(tasks.values())), strict=True)))
+
+
+def with_statistics_reset(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for module in heads.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    return heads
+
+
+def without_bias(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+    heads = right(block, features, tasks)
+    for head, classes in zip(heads.values(), tasks.values(), strict=True):
+        head[-1] = nn.Linear(features, classes, bias=False)
+    return heads
+
+
+def in_front(module: nn.Module) -> Any:
+    def answer(block: nn.Module, features: int, tasks: Tasks) -> nn.ModuleDict:
+        heads = right(block, features, tasks)
+        return nn.ModuleDict({task: nn.Sequential(module, *head) for task, head in heads.items()})
+
+    return answer
+
+
 MISTAKES = (
+    Mistake("should give shape (6, 2), but gives (6, 3)", with_numbers_exchanged),
+    Mistake(SQUEEZED, with_part(2, Squeezed)),
+    Mistake(DETACHED, in_front(Detached())),
+    Mistake(STATISTICS, with_statistics_reset),
+    Mistake("has no bias", without_bias),
     Mistake(SAME_OBJECTS, shared_block),
     Mistake(SAME_OBJECTS, one_copy_for_all),
     Mistake(SHALLOW, shallow_copies),
@@ -142,7 +189,7 @@ MISTAKES = (
         lambda block, features, tasks: right(block, features, dict.fromkeys(tasks, 2)),
     ),
     Mistake(
-        "there should be heads for ['kind', 'colour', 'size']",
+        "there should be heads for ['kind', 'colour', 'size', 'age']",
         lambda block, features, tasks: right(block, features, {"kind": 2}),
     ),
     Mistake(
@@ -161,7 +208,9 @@ CRASHES = [
 def verify(answer: Any) -> None:
     """`make_heads(block, features, tasks) -> nn.ModuleDict`."""
     torch.manual_seed(0)
-    block = nn.Sequential(nn.Conv2d(3, 4, (2, 3)), nn.BatchNorm2d(4), nn.ReLU())
+    norm = nn.BatchNorm2d(4)
+    norm.running_mean, norm.running_var = torch.randn(4), torch.rand(4) + 0.5
+    block = nn.Sequential(nn.Conv2d(3, 4, (2, 3)), norm, nn.Tanh())  # its maps have negative numbers, too
     x = torch.rand(6, 3, 5, 8)
     heads = call(answer, block, 4, TASKS, crashes=CRASHES)
     has_names = isinstance(heads, nn.Module) and hasattr(heads, "keys")
@@ -204,8 +253,20 @@ def expect_head(head: nn.Module, block: nn.Module, x: Tensor, task: str, classes
         any(torch.equal(own, tensor) for own in head.state_dict().values()) for tensor in block.state_dict().values()
     ]
     if not all(kept):
-        causes.append((NEW_BLOCK, got))
+        others = [key for key, is_kept in zip(block.state_dict(), kept, strict=True) if not is_kept]
+        causes.append((STATISTICS if all("running" in key for key in others) else NEW_BLOCK, got))
     compare(got, linears[0](features.mean((2, 3))), f"what the head for {task!r} puts out", causes)
+    if linears[0].bias is None:
+        raise NotYet(f"the Linear of {task!r} has no bias; nn.Linear has one by itself.")
+    one = head(x[:1])
+    if one.shape != (1, classes):
+        raise NotYet(f"for one image the head for {task!r} gives shape {tuple(one.shape)}.{because(SQUEEZED)}")
+    with torch.enable_grad():
+        image = x.clone().requires_grad_()
+        head(image).sum().backward()
+    head.zero_grad()
+    if image.grad is None:
+        raise NotYet(f"no gradient passes the head for {task!r}.{because(DETACHED)}")
 
 
 def expect_independence(heads: nn.ModuleDict, block: nn.Module, x: Tensor) -> None:
@@ -248,5 +309,5 @@ EXERCISE = Exercise(
         "What stands in front must be another object each time, with other parameters.",
         "nn.ModuleDict({task: nn.Sequential(copy.deepcopy(block), ...) for task, classes in tasks.items()})",
     ),
-    praise="what the post wanted to build.",
+    praise="each task has a head of its own.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..checking import Exercise, Mistake, NotYet, because, call, case
@@ -111,7 +112,36 @@ BY_VALUE = "`in` compares tensors by value; compare names, or id()."
 WRONG_ORDER = "the groups are in the wrong order: first all the rest, then the head."
 OTHERS_FROZEN = "other parameters are frozen now than before; leave requires_grad as it is."
 
+MAY_BE_EMPTY = "a group may be empty; two are wanted all the same."
+EQUAL = "parameters with the same numbers are different ones; compare by name or id()."
+OF_THE_MODEL = "it lies in the model itself, in no layer; model.named_parameters() has all."
+
+
+def of_layers_without_children(model: nn.Module, head: str, lr: float) -> Groups:
+    groups = right(model, head, lr)
+    loose = {id(parameter) for parameter in model.parameters(recurse=False)}
+    groups[0]["params"] = [p for p in groups[0]["params"] if id(p) not in loose]
+    return groups
+
+
+def each_number_once(model: nn.Module, head: str, lr: float) -> Groups:
+    groups = right(model, head, lr)
+    known: list[Tensor] = []
+    for parameter in groups[0]["params"]:
+        if not any(torch.equal(parameter, other) for other in known):
+            known.append(parameter)
+    groups[0]["params"] = known
+    return groups
+
+
+def only_groups_that_hold_something(model: nn.Module, head: str, lr: float) -> Groups:
+    return [group for group in right(model, head, lr) if group["params"]]
+
+
 MISTAKES = (
+    Mistake(OF_THE_MODEL, of_layers_without_children),
+    Mistake(EQUAL, each_number_once),
+    Mistake(MAY_BE_EMPTY, only_groups_that_hold_something),
     Mistake(ONLY_BEGINS, divided(lambda name, head: name.startswith(head))),
     Mistake(INSIDE, divided(lambda name, head: f"{head}." in name)),
     Mistake(WRONG_ORDER, divided(lambda name, head: not is_inside(name, head))),
@@ -148,6 +178,7 @@ class Tricky(nn.Module):
         self.fc = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 6))
         self.inner = nn.ModuleDict({"fc": nn.Linear(6, 7)})
         self.again = self.fc_old  # one layer under two names
+        self.token, self.scale = nn.Parameter(torch.zeros(1, 2)), nn.Parameter(torch.zeros(1, 2))  # equal, and two
         self.body[0].requires_grad_(False)
 
 
@@ -155,10 +186,13 @@ def verify(answer: Any) -> None:
     """`parameter_groups(model, head, lr) -> two groups`."""
     half_frozen = Tricky()
     half_frozen.fc[0].requires_grad_(False)
+    frozen = Tricky()
+    frozen.fc.requires_grad_(False)
     cases = {
         "for the head 'fc'": (Tricky(), "fc", 0.5),
         "for the head 'fc.2'": (Tricky(), "fc.2", 0.03125),
         "for the head 'fc', half of it frozen": (half_frozen, "fc", 0.25),
+        "for the head 'fc', all of it frozen": (frozen, "fc", 0.125),
     }
     for name, (model, head, lr) in cases.items():
         with case(name):
@@ -173,7 +207,7 @@ def verify(answer: Any) -> None:
 def expect_groups(got: Any, model: nn.Module, head: str, lr: float) -> None:
     """Two groups that share the trainable parameters out, with their rates."""
     if not isinstance(got, (list, tuple)) or len(got) != 2 or not all(isinstance(group, dict) for group in got):
-        raise NotYet("return a list of two dictionaries.")
+        raise NotYet(f"return a list of two dictionaries.{because(MAY_BE_EMPTY)}")
     if any(not {"params", "lr"} <= group.keys() for group in got):
         raise NotYet(f"each group needs 'params' and 'lr', but they have {[list(group) for group in got]}.")
     if any(isinstance(group["params"], (set, frozenset)) for group in got):
@@ -182,7 +216,7 @@ def expect_groups(got: Any, model: nn.Module, head: str, lr: float) -> None:
     if None in body + top:
         raise NotYet(f"there is something that is no parameter of the model.{because(NO_PARAMETER)}")
     expected_body, expected_top = (names_of(group["params"], model) for group in right(model, head, lr))
-    if (set(body), set(top)) == (set(expected_top), set(expected_body)):
+    if expected_top and (set(body), set(top)) == (set(expected_top), set(expected_body)):
         raise NotYet(WRONG_ORDER)
     if set(top) == last_two_names(model):
         raise NotYet(f"the group of the head has {', '.join(top)}.{because(LAST_TWO)}")
@@ -212,6 +246,8 @@ def expect_names(group: Sequence[str], expected: Sequence[str], other: Sequence[
     for name in expected:
         if name not in group:
             elsewhere = "it is in the other group." if name in other else IN_NONE
+            if name in ("token", "scale") and name not in other:
+                elsewhere += because(EQUAL if "token" in group else OF_THE_MODEL)
             raise NotYet(f"{name!r} is not in the group of the {what}; {elsewhere}")
     if len(group) != len(set(group)):
         raise NotYet(f"a parameter is twice in the group of the {what}.{because(TWO_NAMES)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fnmatch
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from ..checking import Exercise, Mistake, NotYet, because, case
 from .networks import NAME_CRASHES, NO_DOTS, STRINGS, Nested
-from .state import call_on, expect_same_numbers, inside
+from .state import HOOK, MODE, SETTING, call_on, expect_nothing_else, expect_same_numbers, inside
 
 
 def right(model: nn.Module, names: list[str]) -> list[str]:
@@ -119,6 +120,44 @@ def in_outer_modules(model: nn.Module, names: list[str]) -> list[str]:
 def clears_all_gradients(model: nn.Module, names: list[str]) -> list[str]:
     model.zero_grad()
     return right(model, names)
+
+
+def clears_what_is_frozen(model: nn.Module, names: list[str]) -> list[str]:
+    found = right(model, names)
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.grad = None
+    return found
+
+
+def knows_patterns(model: nn.Module, names: list[str]) -> list[str]:
+    known = list(dict(model.named_modules()))
+    found = [fnmatch.filter(known, name) for name in names]
+    if not all(found):
+        raise ValueError("there is no such module")
+    return right(model, [name for some in found for name in some])
+
+
+def puts_in_eval_mode(model: nn.Module, names: list[str]) -> list[str]:
+    for name in right(model, names) and names:
+        model.get_submodule(name).eval()
+    return names_inside(model, names)
+
+
+def stops_statistics(model: nn.Module, names: list[str]) -> list[str]:
+    found = right(model, names)
+    for name in names:
+        for module in model.get_submodule(name).modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.0
+    return found
+
+
+def hangs_hooks(model: nn.Module, names: list[str]) -> list[str]:
+    found = right(model, names)
+    for name in names:
+        model.get_submodule(name).register_forward_pre_hook(lambda module, given: None)
+    return found
 
 
 def makes_new_parameters(model: nn.Module, names: list[str]) -> list[str]:
@@ -239,8 +278,13 @@ FOR_ALL = "requires_grad is set for all; set it to False for the named ones, and
 GRADIENT_LEFT = "an optimizer moves all that has a gradient, frozen or not, with decay and momentum; p.grad = None."
 ZEROS = "zeros are a gradient, too, and weight decay and momentum go on with it; p.grad = None."
 ALL_GRADIENTS = "that is for the named modules alone; zero_grad() of the model is for all."
+FROZEN_TOO = "it was frozen before, and is in none of the named modules; clear what is inside of those."
+PATTERN = "patterns are for `freeze`; here a name must be in dict(model.named_modules())."
 NEW_PARAMETERS = "a new nn.Parameter; an optimizer goes on with the old one. Set requires_grad of what is there."
-TIED = "named_parameters() has a shared parameter once, under its first name; ask the module: module.parameters()."
+TIED = (
+    "a shared parameter has several names, and named_parameters() has it under the first: look for the tensors of "
+    "module.parameters() there, by `is` or id()."
+)
 ITSELF = "named_modules() has the model itself, too, under the empty name."
 OF_ALL_FROZEN = "it was frozen before, and is in none of the named modules; list what is inside."
 GENERATOR = "a generator can be read once; make a list of it."
@@ -278,6 +322,11 @@ MISTAKES = (
     Mistake(ZEROS, on_each(lambda module: module.requires_grad_(False).zero_grad(set_to_none=False))),
     Mistake(NO_GRADIENT, on_each(zeroes_without_asking)),
     Mistake(ALL_GRADIENTS, clears_all_gradients),
+    Mistake(FROZEN_TOO, clears_what_is_frozen),
+    Mistake(PATTERN, knows_patterns),
+    Mistake(MODE, puts_in_eval_mode),
+    Mistake(SETTING, stops_statistics),
+    Mistake(HOOK, hangs_hooks),
     Mistake(NEW_PARAMETERS, makes_new_parameters),
     Mistake("has other numbers now than before", zeroes_numbers),
     Mistake(TIED, by_the_names_of_parameters),
@@ -311,7 +360,7 @@ CRASHES = (
     ("KeyError", TWO_LISTS),
     ("ValueError", REFUSED),
 )
-UNKNOWN = {"features.99": NOT_ASKED, "layer": ONLY_BEGINS, "fc.weight": OF_A_PARAMETER}
+UNKNOWN = {"features.99": NOT_ASKED, "layer*": PATTERN, "layer": ONLY_BEGINS, "fc.weight": OF_A_PARAMETER}
 
 
 def verify(answer: Any) -> None:
@@ -327,6 +376,7 @@ def verify(answer: Any) -> None:
             expect_gradients(model, before, names)
             expect_names(got, before, names)
             expect_same_numbers(model, before)
+            expect_nothing_else(model, before)
     for unknown, cause in UNKNOWN.items():
         with case(f"for ['features.1', {unknown!r}]"):
             expect_refused(answer, unknown, cause)
@@ -414,7 +464,10 @@ def expect_gradients(model: nn.Module, before: nn.Module, names: list[str]) -> N
             if grad is not None:
                 raise NotYet(f"{key!r} still has a gradient.{because(GRADIENT_LEFT if grad.any() else ZEROS)}")
         elif not same_gradient(grad, then.grad):
-            raise NotYet(f"{key!r} has lost its gradient, but should keep it.{because(ALL_GRADIENTS)}")
+            others = [other for other, p in before.named_parameters() if p.requires_grad and not inside(other, names)]
+            kept = any(now[other].grad is not None for other in others)
+            why = because(FROZEN_TOO if kept and not then.requires_grad else ALL_GRADIENTS)
+            raise NotYet(f"{key!r} has lost its gradient, but should keep it.{why}")
 
 
 def same_gradient(a: Tensor | None, b: Tensor | None) -> bool:

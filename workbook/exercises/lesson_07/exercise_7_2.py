@@ -14,10 +14,16 @@ from .networks import NAME_CRASHES, NO_DOTS, STRINGS, Nested
 from .state import (
     BATCH_NORMS,
     DROPOUTS,
+    HOOK,
+    OTHER_GRADIENTS,
+    SETTING,
     call_on,
+    expect_gradients_left,
+    expect_nothing_else,
     expect_same_numbers,
     expect_same_requires_grad,
     inside,
+    leave_gradients_,
     mode_name,
     modes_of,
 )
@@ -118,6 +124,24 @@ def replaces_train(model: nn.Module, names: list[str]) -> nn.Module:
     return model
 
 
+def clears_gradients(model: nn.Module, names: list[str]) -> nn.Module:
+    model.zero_grad()
+    return right(model, names)
+
+
+def stops_statistics(model: nn.Module, names: list[str]) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, BATCH_NORMS):
+            module.track_running_stats = False
+    return right(model, names)
+
+
+def hangs_hooks(model: nn.Module, names: list[str]) -> nn.Module:
+    for name in names:
+        model.get_submodule(name).register_forward_pre_hook(lambda module, given: None)
+    return right(model, names)
+
+
 def one_by_one(model: nn.Module, names: list[str]) -> nn.Module:
     for name, module in model.named_modules():
         module.train(name not in names)
@@ -140,6 +164,7 @@ COPIED = "change the model that was handed in."
 GRADIENTS = "modes and gradients are two things; only modes are asked for."
 REPLACED = "a method was replaced; the modes are to be set, and who calls train() later may change them again."
 RUN = "BatchNorm's statistics move when the model is run; a mode is set without that."
+ORDER = "train() and eval() reach all that is inside: first model.train(), then eval() of each named module."
 OUTER_MODULES = "named_children() has the outer modules alone; model.get_submodule(name) finds all."
 
 MISTAKES = (  # most are known by the modes they give; where two give the same, the first one counts
@@ -186,6 +211,9 @@ MISTAKES = (  # most are known by the modes they give; where two give the same, 
     Mistake(REPLACED, replaces_train),
     Mistake(LATER, one_by_one),
     Mistake(OUTER_MODULES, children_of_these_names),
+    Mistake(OTHER_GRADIENTS, clears_gradients),
+    Mistake(SETTING, stops_statistics),
+    Mistake(HOOK, hangs_hooks),
     Mistake(GRADIENTS, freezes_too),
     Mistake(RUN, runs_a_norm),
     Mistake(NO_DOTS, lambda model, names: [getattr(model, name).eval() for name in names]),
@@ -210,6 +238,7 @@ def verify(answer: Any) -> None:
             for key in resting:
                 model.get_submodule(key).eval()
             before = copy.deepcopy(model)
+            leave_gradients_(model)
             got = call_on(answer, model, names, crashes=CRASHES)
             if isinstance(got, Nested) and got is not model:
                 raise NotYet(f"return the model itself, not a copy.{because(COPIED)}")
@@ -218,6 +247,8 @@ def verify(answer: Any) -> None:
             expect_modes(model, before, names)
             expect_same_requires_grad(model, before, GRADIENTS)
             expect_same_numbers(model, before, RUN)
+            expect_nothing_else(model, before, modes=False)
+            expect_gradients_left(model)
             model.train()
             if not all(modes_of(model).values()):
                 raise NotYet(f"model.train() does not reach all modules any more.{because(REPLACED)}")
@@ -232,7 +263,7 @@ def expect_modes(model: nn.Module, before: nn.Module, names: list[str]) -> None:
             what = f"{key!r} ({type(module).__name__})" if key else "the model itself"
             raise NotYet(
                 f"{what} should be in {mode_name(should)}, but is in {mode_name(got[key])}."
-                f"{because(cause_of(got, left, before, names))}"
+                f"{because(cause_of(got, left, before, names) or ORDER)}"
             )
 
 

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from ..checking import Exercise, Mistake, NotAttempted, NotYet, because, case
-from .state import BATCH_NORMS, call_on, expect_same_numbers, expect_same_requires_grad
+from .state import (
+    BATCH_NORMS,
+    MODE,
+    OTHER_GRADIENTS,
+    call_on,
+    expect_gradients_left,
+    expect_nothing_else,
+    expect_same_numbers,
+    expect_same_requires_grad,
+    leave_gradients_,
+)
 
 Groups = list[dict[str, Any]]
 
@@ -37,6 +47,11 @@ def sorting(decays: Callable[[str, Tensor], bool]) -> Any:
         return groups_of(decayed, others, weight_decay)
 
     return answer
+
+
+def sorting_those_with_a_gradient(model: nn.Module, weight_decay: float) -> Groups:
+    trained = [p for p in model.parameters() if p.grad is not None]
+    return groups_of([p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2], weight_decay)
 
 
 def frozen_ones_too(model: nn.Module, weight_decay: float) -> Groups:
@@ -98,8 +113,8 @@ def by_weight_and_bias(model: Any, weight_decay: float) -> Groups:
 
 def asks_each_bias(model: Any, weight_decay: float) -> Groups:
     biases = [module.bias for module in model.modules() if hasattr(module, "bias")]
-    trained = {id(bias) for bias in biases if bias.requires_grad}
-    return sorting(lambda key, p: p.ndim >= 2 and id(p) not in trained)(model, weight_decay)
+    narrow = {id(bias) for bias in biases if bias.requires_grad and bias.ndim < 2}
+    return sorting(lambda key, p: p.ndim >= 2 and id(p) not in narrow)(model, weight_decay)
 
 
 def with_decays(model: nn.Module, first: float, second: float) -> Groups:
@@ -117,6 +132,32 @@ def without_a_second_decay(model: nn.Module, weight_decay: float) -> Groups:
 
 def only_groups_that_hold_something(model: nn.Module, weight_decay: float) -> Groups:
     return [group for group in right(model, weight_decay) if group["params"]]
+
+
+def without_axes_of_length_one(model: nn.Module, weight_decay: float) -> Groups:
+    return sorting(lambda key, p: p.squeeze().ndim > 1)(model, weight_decay)
+
+
+def each_number_once(model: nn.Module, weight_decay: float) -> Groups:
+    known: list[Tensor] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad and not any(torch.equal(parameter, other) for other in known):
+            known.append(parameter)
+    return groups_of([p for p in known if p.ndim >= 2], [p for p in known if p.ndim < 2], weight_decay)
+
+
+def only_those_with_one_axis(model: nn.Module, weight_decay: float) -> Groups:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return groups_of([p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim == 1], weight_decay)
+
+
+def clears_gradients(model: nn.Module, weight_decay: float) -> Groups:
+    model.zero_grad()
+    return right(model, weight_decay)
+
+
+def puts_in_train_mode(model: nn.Module, weight_decay: float) -> Groups:
+    return right(model.train(), weight_decay)
 
 
 def with_a_rate(model: nn.Module, weight_decay: float) -> Groups:
@@ -165,6 +206,10 @@ MORE = "the groups set more than their decay:"
 LEAVE = "leave requires_grad as it is."
 BY_VALUE = "`in` compares tensors by value; ask p.ndim, or compare id()."
 PAIRS = "named_parameters() gives pairs: for name, p in model.named_parameters()."
+NO_AXIS = "it has no axis at all: its ndim is 0, neither 1 nor two or more; ask p.ndim < 2."
+EQUAL = "another parameter has the same numbers, and is another one all the same; compare by id()."
+ZERO = "`or` takes 0 for nothing given."
+NO_GRADIENT_YET = "before the first backward() no parameter has a gradient; ask p.requires_grad."
 NO_WEIGHT = "not every module has a weight; walk through model.parameters()."
 NO_BIAS = "not every layer has a bias; walk through model.parameters()."
 
@@ -194,6 +239,13 @@ MISTAKES = (
     Mistake(MORE, with_a_rate),
     Mistake("AdamW does not take the groups", with_one_beta),
     Mistake(LEAVE, unfreezes_all),
+    Mistake(f"it has 2 axes; {TWO_OR_MORE}", without_axes_of_length_one),
+    Mistake(EQUAL, each_number_once),
+    Mistake(NO_AXIS, only_those_with_one_axis),
+    Mistake(ZERO, lambda model, weight_decay: right(model, weight_decay or 0.01)),
+    Mistake(NO_GRADIENT_YET, sorting_those_with_a_gradient),
+    Mistake(OTHER_GRADIENTS, clears_gradients),
+    Mistake(MODE, puts_in_train_mode),
     Mistake(BY_VALUE, by_value),
     Mistake(PAIRS, of_pairs),
     Mistake(NO_WEIGHT, by_weight_and_bias),
@@ -217,7 +269,8 @@ class Sorts(nn.Module):
         torch.manual_seed(0)
         self.scale, self.temperature = nn.Parameter(torch.ones(5)), nn.Parameter(torch.tensor(2.0))
         self.bias_table, self.position = nn.Parameter(torch.rand(3, 5)), nn.Parameter(torch.rand(1, 5, 6))
-        self.words = nn.Embedding(11, 6)
+        self.equal = nn.Parameter(torch.ones(5))
+        self.words, self.gate, self.field = nn.Embedding(11, 6), nn.Linear(6, 1), nn.LayerNorm((4, 5))
         self.conv, self.norm = nn.Conv2d(3, 4, (2, 5)), nn.BatchNorm2d(4)
         self.blocks = nn.Sequential(nn.Linear(6, 7), nn.LayerNorm(7), nn.PReLU(7))
         self.old = nn.Sequential(nn.Linear(7, 8), nn.BatchNorm1d(8)).requires_grad_(False)
@@ -236,16 +289,23 @@ def verify(answer: Any) -> None:
         "for a model with many sorts of parameters": (Sorts(), 0.125),
         "for another weight decay": (Sorts(), 0.03125),
         "for a Linear without bias": (nn.Linear(4, 3, bias=False), 0.25),
+        "for a weight decay of 0": (Sorts(), 0.0),
     }
     for name, (model, weight_decay) in cases.items():
         with case(name):
+            model.eval()
             before = copy.deepcopy(model)
+            if weight_decay == 0.125:
+                leave_gradients_(model)
             got = call_on(answer, model, weight_decay, crashes=CRASHES)
             if isinstance(got, (list, tuple)) and any(map(has_dots, got)):
                 raise NotAttempted
             expect_same_requires_grad(model, before, LEAVE)
             expect_groups(got, model, weight_decay)
             expect_same_numbers(model, before)
+            expect_nothing_else(model, before)
+            if weight_decay == 0.125:
+                expect_gradients_left(model)
 
 
 def has_dots(group: Any) -> bool:
@@ -269,6 +329,7 @@ def expect_groups(got: Any, model: nn.Module, weight_decay: float) -> None:
     decays = [group["weight_decay"] for group in got]
     if decays != [weight_decay, 0]:
         known = [(NO_DECAY, [weight_decay, weight_decay]), (EXCHANGED, [0, weight_decay])]
+        known = known if weight_decay else [(ZERO, decays)]
         why = because(next((cause for cause, wrong in known if decays == wrong), None))
         wanted = f"should be {weight_decay} and 0.0, but are {decays[0]} and {decays[1]}"
         raise NotYet(f"with weight_decay={weight_decay} those of the groups {wanted}.{why}")
@@ -300,7 +361,7 @@ def expect_places(listed: list[list[Any]], got: Any, model: nn.Module) -> None:
         read = not keys and hasattr(group["params"], "__next__")
         for key in wanted:
             if key not in keys:
-                why = because(USED_UP if read else why_missing(key))
+                why = because(USED_UP if read else why_missing(key, model, [*found[0], *found[1]]))
                 raise NotYet(f"{key!r} is in neither group; it belongs to the {which}.{why}")
 
 
@@ -317,10 +378,17 @@ def why_not_here(key: str, model: nn.Module) -> str:
     return f"{WHATEVER} {('no axis', 'one axis')[parameter.ndim]}; ask p.ndim."
 
 
-def why_missing(key: str) -> str | None:
+def why_missing(key: str, model: nn.Module, found: list[str]) -> str | None:
+    parameter = model.get_parameter(key)
+    if not found:
+        return NO_GRADIENT_YET if all(p.grad is None for p in model.parameters()) else None
+    if key == "equal" and "scale" in found:
+        return EQUAL
+    if parameter.ndim == 0 and "scale" in found:
+        return NO_AXIS
     if "." not in key:
         return OF_THE_MODEL
-    if key.startswith(("words", "blocks.1", "blocks.2")):
+    if key.startswith(("words", "blocks.1", "blocks.2", "field")):
         return OTHER_TYPE
     return None
 

@@ -16,9 +16,13 @@ from ..checking import SWITCHED, Exercise, Mistake, NotYet, because, call, case,
 from .state import (
     BATCH_NORMS,
     DROPOUTS,
+    OTHER_GRADIENTS,
+    expect_gradients_left,
+    expect_nothing_else,
     expect_same_numbers,
     expect_same_requires_grad,
     inside,
+    leave_gradients_,
     mode_name,
     modes_of,
 )
@@ -90,6 +94,52 @@ def switches_gradients_off(backbone: nn.Module, images: Tensor, batch_size: int)
     return right(backbone, images, batch_size)
 
 
+def switches_gradients_on(backbone: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    features = right(backbone, images, batch_size)
+    torch.set_grad_enabled(True)
+    return features
+
+
+def clears_gradients(backbone: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    backbone.zero_grad()
+    return right(backbone, images, batch_size)
+
+
+def remembers_children(backbone: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    root, modes = backbone.training, {module: module.training for module in backbone.children()}
+    features = variant(restore=lambda backbone, _: backbone.train(root))(backbone, images, batch_size)
+    for module, training in modes.items():
+        module.train(training)
+    return features
+
+
+def calls_forward(backbone: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    modes = {module: module.training for module in backbone.modules()}
+    backbone.eval()
+    with torch.no_grad():
+        features = torch.cat([backbone.forward(batch) for batch in images.split(batch_size)])
+    set_back(backbone, modes)
+    return features
+
+
+def in_a_tensor_of_its_own(backbone: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    features = torch.zeros(len(images), 5)
+    features.copy_(right(backbone, images, batch_size))
+    return features
+
+
+REMEMBERED: dict[tuple[int, ...], Tensor] = {}
+
+
+def remembers(backbone: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    key = (id(backbone), *images.shape)
+    if key not in REMEMBERED:
+        REMEMBERED[key] = right(backbone, images, batch_size)
+    else:
+        right(backbone, images, batch_size)
+    return REMEMBERED[key]
+
+
 def runs_it_again(backbone: nn.Module, images: Tensor, batch_size: int) -> Tensor:
     features = right(backbone, images, batch_size)
     backbone(images[:batch_size])
@@ -107,6 +157,13 @@ CHUNK = "chunk takes the number of parts; split takes the size of one."
 TOO_FEW = "take batch_size of them at once."
 EVAL_STAYS = "eval() stays; remember each module's mode before, and set it back."
 ALL_TRAIN = "train() is for all modules at once; remember each one's mode before, and set it back."
+DEEPER = (
+    "train() and eval() reach all that is inside; remember the mode of each of backbone.modules(), and set its "
+    "`training`."
+)
+FORWARD = "backbone(batch) runs hooks, too; backbone.forward(batch) does not."
+OTHER_TYPE = "torch.cat keeps the type of what the backbone gives."
+OTHER_IMAGES = "were they remembered from an earlier call?"
 FROZEN = "torch.no_grad() is enough; requires_grad of the backbone is to stay."
 STATISTICS = "BatchNorm has moved its statistics: the backbone was run in train mode."
 UNEQUAL = "torch.cat joins batches of any length; torch.stack only equal ones."
@@ -142,6 +199,12 @@ MISTAKES = (
     Mistake(TOO_FEW, variant(batches=lambda images, batch_size: images.split(1))),
     Mistake(EVAL_STAYS, variant(restore=lambda backbone, modes: None)),
     Mistake(ALL_TRAIN, variant(restore=lambda backbone, modes: backbone.train())),
+    Mistake(DEEPER, remembers_children),
+    Mistake(FORWARD, calls_forward),
+    Mistake(OTHER_TYPE, in_a_tensor_of_its_own),
+    Mistake(OTHER_IMAGES, remembers),
+    Mistake(SWITCHED, switches_gradients_on),
+    Mistake(OTHER_GRADIENTS, clears_gradients),
     Mistake(FROZEN, variant(prepare=lambda backbone: backbone.eval().requires_grad_(False), guard=torch.enable_grad)),
     Mistake(STATISTICS, runs_it_again),
     Mistake(UNEQUAL, variant(join=torch.stack)),
@@ -188,6 +251,7 @@ class Run(NamedTuple):
 CASES: dict[str, tuple[int, list[str]]] = {  # the batch size, and what is in train mode before
     "for a backbone in train mode": (4, ["", "stem", "block", "drop"]),
     "for a backbone with its stem in eval mode": (5, ["", "block", "drop"]),
+    "for a backbone whose inner modules are in other modes": (3, ["", "stem.1", "block.0", "drop"]),
     "for a backbone in eval mode, but for a Dropout": (2, ["drop"]),
     "for a backbone in eval mode": (20, []),
 }
@@ -201,29 +265,45 @@ def verify(answer: Any) -> None:
                 verify_case(answer, batch_size, training)
         with case("for one image"):
             verify_case(answer, 4, [""], count=1)
+        with case("for a backbone and images of float64"):
+            verify_case(answer, 4, ["drop"], dtype=torch.float64)
+        with case("where gradients are switched off already"), torch.no_grad():
+            verify_case(answer, 4, ["drop"])
 
 
-def verify_case(answer: Any, batch_size: int, training: list[str], count: int = 11) -> None:
+def verify_case(
+    answer: Any, batch_size: int, training: list[str], count: int = 11, dtype: torch.dtype = torch.float32
+) -> None:
     runs: list[Run] = []
+    called: list[nn.Module] = []
 
     def seen(module: nn.Module, images: Tensor) -> None:
         runs.append(Run(len(images), [part for part in module.modules() if part.training]))
 
-    backbone = Backbone(seen)
+    backbone = Backbone(seen).to(dtype)
+    backbone.register_forward_pre_hook(lambda module, given: called.append(module))
     for key, module in backbone.named_modules():
         module.training = inside(key, training)
     before = copy.deepcopy(backbone)
-    images = torch.randn(count, 3, 6, 7, generator=torch.Generator().manual_seed(1))
+    leave_gradients_(backbone)
+    images = torch.randn(count, 3, 6, 7, generator=torch.Generator().manual_seed(1)).to(dtype)
     expected = right(copy.deepcopy(backbone), images, batch_size)
     wrong = wrong_values(KNOWN_BY_VALUE, backbone, images, batch_size)
     call(answer, backbone, images, batch_size, crashes=CRASHES, may_change=[0])
     runs.clear()
+    called.clear()
     got = call(functools.partial(answer, backbone), images, batch_size, crashes=CRASHES)
     expect_features(got, expected, wrong, runs)
     expect_batches([run.images for run in runs], len(images), batch_size)
     expect_modes_back(backbone, before)
     expect_same_requires_grad(backbone, before, FROZEN)
     expect_same_numbers(backbone, before, STATISTICS)
+    expect_nothing_else(backbone, before)
+    expect_gradients_left(backbone)
+    if len(called) < len(runs):
+        raise NotYet(f"hooks of the backbone were passed over.{because(FORWARD)}")
+    others = call(functools.partial(answer, backbone), images.flip(0), batch_size, crashes=CRASHES)
+    compare(others, expected.flip(0), "what comes out for other images", [(OTHER_IMAGES, got)])
 
 
 def expect_features(got: Any, expected: Tensor, wrong: list[tuple[str, Any]], runs: list[Run]) -> None:
@@ -233,6 +313,8 @@ def expect_features(got: Any, expected: Tensor, wrong: list[tuple[str, Any]], ru
         other_causes = [SHUFFLED] if same_rows(got, expected) else why_training(runs)
         wrong = [*wrong, *((cause, got) for cause in other_causes)]  # if no value explains it
     compare(got, expected, "what comes out", wrong)
+    if got.dtype != expected.dtype:
+        raise NotYet(f"the features are {got.dtype}, and the backbone gives {expected.dtype}.{because(OTHER_TYPE)}")
     if got.requires_grad:
         raise NotYet(f"the features take a gradient.{because(GRAPH)}")
     if got.is_inference():
@@ -278,6 +360,8 @@ def expect_modes_back(backbone: nn.Module, before: nn.Module) -> None:
             cause = EVAL_STAYS
         elif all(now.values()):
             cause = ALL_TRAIN
+        elif "." in key:
+            cause = DEEPER
         what = f"{key!r}" if key else "the backbone itself"
         raise NotYet(f"{what} is in {mode_name(now[key])} afterwards, and was in {mode_name(was)}.{because(cause)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from helpers.matconvnet import load_matconvnet
 from ...data import CIFAR10_CLASSES, DATA
 from ...wren import BLOCKS, Wren
 from ..checking import Exercise, Mistake, NotYet, because, call
-from .networks import KEEP_NAMES, NAMES_OF_THE_MAT, RETURN_NETWORK, close, expect_wren, weights
+from .networks import KEEP_NAMES, NAMES_OF_THE_MAT, RETURN_NETWORK, close, expect_wren, pretrained, weights
 
 ORDER = (*BLOCKS[:4], "settle", "refine")  # what the numbers of the checkpoint's lists stand for
 
@@ -113,7 +113,34 @@ NOT_LOADED = "it was not loaded, or from another place; compare the keys before 
 CHECKPOINT_NAMES = "the names are still the checkpoint's; rename them first."
 SAME_MEMORY = "two calls give networks with the same memory; make a new Wren in your function."
 
+FLOAT32 = "Wren computes in float32, as torch does by default."
+A_WREN = "take Wren() as it is: its layers, settings and forward, without hooks."
+
+
+def changed(how: Callable[[Any], object]) -> Any:
+    """A network with the right weights that computes something else."""
+
+    def load_wren() -> nn.Module:
+        model = pretrained()
+        how(model)
+        return model
+
+    return load_wren
+
+
+def without_relu(model: Any) -> None:
+    model.settle[-1] = nn.Identity()
+
+
+def with_other_eps(model: Any) -> None:
+    model.settle.norm.eps = 0.1
+
+
 MISTAKES = (
+    Mistake(A_WREN, changed(without_relu)),
+    Mistake(A_WREN, changed(with_other_eps)),
+    Mistake(A_WREN, changed(lambda model: model.register_forward_hook(lambda module, given, out: out / 2))),
+    Mistake(FLOAT32, changed(lambda model: model.double())),
     Mistake(CHANGED_PLACES, lambda: from_checkpoint(convs=BLOCKS, norms=BLOCKS)),
     Mistake(f"these are settle.norm.weight: {CHANGED_PLACES}", lambda: from_checkpoint(convs=ORDER, norms=BLOCKS)),
     Mistake(f"these are settle.conv.weight: {CHANGED_PLACES}", lambda: from_checkpoint(convs=BLOCKS, norms=ORDER)),
@@ -150,8 +177,24 @@ def verify(answer: Any) -> None:
     for key, expected in weights().items():
         if not close(state[key], expected):
             raise NotYet(f"{key} has other numbers than the files.{because(why_other(key, state[key]))}")
+    dtypes = {str(tensor.dtype) for tensor in got.state_dict().values() if tensor.is_floating_point()}
+    if dtypes != {"torch.float32"}:
+        raise NotYet(f"its numbers are {', '.join(sorted(dtypes))}.{because(FLOAT32)}")
+    expect_outputs(got)
     if got.score.weight.data_ptr() == call(answer, crashes=CRASHES).score.weight.data_ptr():
         raise NotYet(SAME_MEMORY)
+
+
+@torch.no_grad()
+def expect_outputs(got: nn.Module) -> None:
+    """`NotYet` unless it computes what a Wren with these weights computes."""
+    x = torch.randn(3, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    expected, found = pretrained()(x), got.eval()(x)
+    if found.shape != expected.shape:
+        raise NotYet(f"three images give {tuple(found.shape)}, not {tuple(expected.shape)}.{because(A_WREN)}")
+    if not close(found, expected):
+        off = (found - expected).abs().max()
+        raise NotYet(f"the weights are right, and what comes out is up to {off:.2g} off.{because(A_WREN)}")
 
 
 def why_other(key: str, got: Tensor) -> str:

@@ -129,7 +129,38 @@ BIAS = "your first conv has a bias, and had none."
 AXIS_1 = "the kernel of a conv is (out, in, height, width): channels are axis 1."
 CAT_AXIS_1 = "torch.cat along axis 1 adds a channel."
 
+FROZEN = "requires_grad_(False) stays; the fourth channel has to learn."
+DEAF = "depth does not reach the first conv: was it left out, or multiplied by zero?"
+
+
+def frozen_stem(wren: Wren) -> Wren:
+    new = right(wren)
+    new.stem.requires_grad_(False)
+    return new
+
+
+class DeafWren(Wren):
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(torch.cat([x[:, :3], x[:, 3:] * 0], 1))
+
+
+def without_depth(wren: Wren) -> Wren:
+    new = right(wren)
+    new.__class__ = DeafWren
+    return new
+
+
+def last_rows(wren: Wren) -> Wren:
+    new = right(wren)
+    with torch.no_grad():
+        new.score.weight.copy_(wren.score.weight[4:])
+    return new
+
+
 MISTAKES = (
+    Mistake(FROZEN, frozen_stem),
+    Mistake(DEAF, without_depth),
+    Mistake(OLD_ROWS, last_rows),
     Mistake("your function changes what it was given", in_place),
     Mistake(SHARED, with_a_block_of_the_source),
     Mistake("widen.conv.weight was not taken over.", with_a_new_block),
@@ -174,6 +205,7 @@ def verify(answer: Any) -> None:
     expect_colours_kept(got, source)
     expect_runs(got)
     expect_new_head(got.score.weight, source.score.weight)
+    expect_depth_learns(got)
 
 
 def shares_memory(first: nn.Module, second: nn.Module) -> bool:
@@ -254,10 +286,25 @@ def expect_new_head(new: Tensor, old: Tensor) -> None:
     """`NotYet` unless its rows can begin to learn."""
     if torch.equal(new, old[: len(new)]):
         raise NotYet(f"the head has the first six rows of the old one.{because(OLD_ROWS)}")
+    nearest = torch.cdist(new.flatten(1), old.flatten(1)).amin(1)
+    if (nearest < 1e-6).any():
+        raise NotYet(f"the head has a row of the old one.{because(OLD_ROWS)}")
     if not new.any():
         return  # zeros learn, too: their gradient depends on the features, not on them
     if not torch.isfinite(new).all() or new.std() > 1:
         raise NotYet(f"the weights of the new head spread by {new.std():.2g}; nn.Conv2d begins with less than 0.1.")
+
+
+def expect_depth_learns(got: Any) -> None:
+    """`NotYet` unless a gradient reaches the kernels of the fourth channel."""
+    x = torch.randn(2, 4, 40, 48, generator=torch.Generator().manual_seed(2))
+    got.zero_grad()
+    got.eval().features(x).square().sum().backward()
+    gradient = got.stem.conv.weight.grad
+    if gradient is None:
+        raise NotYet(f"the first conv takes no gradient.{because(FROZEN)}")
+    if not gradient[:, 3].any():
+        raise NotYet(f"no gradient reaches the kernels of the fourth channel.{because(DEAF)}")
 
 
 EXERCISE = Exercise(
