@@ -165,11 +165,20 @@ def test_no_solution_is_in_the_handout(handout, course) -> None:
 
 
 def test_the_readme_says_how_to_start_and_what_there_is(handout) -> None:
-    text = (handout / "README.md").read_text()
+    text, own = (handout / "README.md").read_text().split("\n## Handing in\n")
+    assert "hand in its file from `my_lessons`" in own
     assert text.startswith("# Pretrained weights: a workbook\n")
     assert "\nmake lab " in text
     assert "\njupyter lab " in text
-    for said in ("make test", "recipes.ipynb", "solutions", "If you **teach**", "CONTRIBUTING"):
+    for said in (
+        "make test",
+        "recipes.ipynb",
+        "solutions",
+        "If you **teach**",
+        "CONTRIBUTING",
+        "three kinds",
+        "orange",
+    ):
         assert said not in text
     assert set(re.findall(r"^#+ (.+)$", text, flags=re.M)) < set(re.findall(r"^#+ (.+)$", README, flags=re.M))
     for lesson in MAP:
@@ -189,7 +198,6 @@ def test_a_page_keeps_what_links_to_what_is_there(tmp_path) -> None:
     assert with_live_links(text, tmp_path) == kept
 
 
-@pytest.mark.skipif(os.name != "posix" or not shutil.which("make"), reason="make is for POSIX")
 def opened_by_lab(folder: Path) -> str:
     """What `make lab` would open in this folder."""
     asked = "import lab; print(lab.command(['--no-browser'])[-1])"
@@ -198,6 +206,7 @@ def opened_by_lab(folder: Path) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.skipif(os.name != "posix" or not shutil.which("make"), reason="make is for POSIX")
 def test_make_lab_opens_the_first_lesson_and_make_test_says_that_there_are_none(handout) -> None:
     def make(*target: str) -> subprocess.CompletedProcess:
         command = ["make", "--no-print-directory", *target]  # `make test` may run this test

@@ -163,12 +163,38 @@ def test_another_lesson_under_this_name_is_graded_as_what_it_is(tmp_path) -> Non
     assert {each.state for each in grading.grade(tmp_path, ["02"])} == {"not handed in"}
 
 
-def test_of_two_files_of_a_lesson_the_one_with_its_name_counts(tmp_path) -> None:
-    (tmp_path / "anna").mkdir()
-    nbformat.write(worked_on({"2.1": RIGHT["2.1"]}), tmp_path / "anna" / LESSON)
-    nbformat.write(worked_on(RIGHT), tmp_path / "anna/old.ipynb")
-    assert [each.state for each in grading.grade(tmp_path)] == ["passed", "not attempted", "not attempted"]
-    assert "old.ipynb was not taken" in (tmp_path / "_pages/anna.html").read_text(encoding="utf-8")
+def test_of_two_files_of_a_lesson_the_best_answer_to_each_exercise_counts(tmp_path) -> None:
+    for student, answers, others in (("anna", {}, RIGHT), ("ben", {"2.1": RIGHT["2.1"]}, {"2.2": RIGHT["2.2"]})):
+        (tmp_path / student).mkdir()
+        nbformat.write(worked_on(answers), tmp_path / student / LESSON)
+        nbformat.write(worked_on(others), tmp_path / student / "02_load-Copy1.ipynb")
+    for _ in range(2):
+        states = {
+            name: [each.state for each in grading.grade(tmp_path) if each.student == name] for name in ("anna", "ben")
+        }
+        assert states == {"anna": ["passed"] * 3, "ben": ["passed", "passed", "not attempted"]}
+        page = (tmp_path / "_pages/ben.html").read_text(encoding="utf-8")
+        assert "02_load-Copy1.ipynb, too: of each exercise the best answer counts" in page
+        assert "there is" in collect(tmp_path)[0]
+    assert "passed" not in {each.text for each in grading.grade(tmp_path) if each.state == "not attempted"}
+
+
+def test_what_stands_out_is_said_before_the_grades(tmp_path, capsys) -> None:
+    for student in ("anna", "gus", "hal"):
+        (tmp_path / student).mkdir()
+    nbformat.write(worked_on(RIGHT), tmp_path / "anna" / LESSON)
+    (tmp_path / "gus" / LESSON).write_text("{", encoding="utf-8")
+    (tmp_path / "hal" / LESSON).write_bytes(next(NOTEBOOKS.glob("03_*.ipynb")).read_bytes())
+    (tmp_path / "kim.zip").write_bytes(b"PK")
+    (tmp_path / LESSON).write_bytes((tmp_path / "anna" / LESSON).read_bytes())
+    for _ in range(2):  # what was written by the first is nobody's file
+        command.main(["grade", str(tmp_path), "02"])
+        said = capsys.readouterr().out.splitlines()
+        assert [line.split(":")[0] for line in said[:-1]] == [LESSON, "kim.zip", "gus", "hal"]
+        assert "unpack it" in said[1]
+        assert "cannot be read" in said[2]
+        assert f"it was called {LESSON}" in said[3]
+        assert said[-1].startswith("3 students, 3 of 9 exercises passed")
 
 
 def test_where_there_is_nothing_to_grade_it_says_so(tmp_path, capsys) -> None:
@@ -209,7 +235,7 @@ def test_collect_writes_over_nothing(tmp_path) -> None:
     given = {LESSON: broken, "old.ipynb": nbformat.writes(worked_on({})), "sub/old.ipynb": "[1]"}
     for name, text in given.items():
         (student / name).write_text(text, encoding="utf-8")
-    assert "was not taken" in collect(tmp_path)[0]
+    assert "the best answer counts" in collect(tmp_path)[0]
     assert nbformat.read(student / LESSON, as_version=4).cells
     (student / LESSON).unlink()
     nbformat.write(worked_on(RIGHT), student / "old.ipynb")

@@ -87,3 +87,11 @@ def test_what_is_no_handout_is_refused(handout, tmp_path) -> None:
     (handout / updating.MANIFEST).write_text(json.dumps(given))
     with pytest.raises(export.ExportError, match=r"names '\.\./mine', which is not in it"):
         export.update(handout)
+
+
+def test_a_changed_notebook_of_which_there_is_no_new_version_gets_nothing_beside(handout) -> None:
+    lesson = handout / "notebooks" / next(NOTEBOOKS.glob("02_*.ipynb")).name
+    lesson.write_text("my answers", encoding="utf-8")
+    for _ in range(2):
+        assert export.update(handout) == ["0 files are new or were replaced, 0 are gone"]
+    assert [path.name for path in lesson.parent.glob("02*")] == [lesson.name]

@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import ExportError
 from .exporting import export
 from .grading import grade
-from .submissions import collect
+from .submissions import collect, findings
 from .updating import update
 
 
@@ -53,9 +53,11 @@ def done(chosen: argparse.Namespace) -> str:
     if chosen.command == "update":
         return "\n".join(update(chosen.folder, chosen.lessons))
     if chosen.command == "grade":
+        said = findings(chosen.folder)
         grades = grade(chosen.folder, chosen.lessons, chosen.jobs)
         students, passed = {each.student for each in grades}, sum(each.state == "passed" for each in grades)
-        return f"{len(students)} students, {passed} of {len(grades)} exercises passed: {chosen.folder / 'grades.csv'}"
+        total = f"{len(students)} students, {passed} of {len(grades)} exercises passed: {chosen.folder / 'grades.csv'}"
+        return "\n".join([*said, total])
     exported = export(chosen.folder, chosen.lessons, nbgrader=chosen.command == "course")
     return f"exported to {chosen.folder}: {', '.join(exported)}"
 

@@ -49,7 +49,7 @@ def grade(folder: Path, numbers: Sequence[str] = (), jobs: int | None = None, se
     handed_in = {student.name: submissions_of(student, known) for student in classmates}
     chosen = _chosen(numbers, known, [each.lesson for found in handed_in.values() for each in found])
     answers = {
-        (name, lesson): answers_in(each.notebook, known[lesson]) if each.notebook else {}
+        (name, lesson): _answers(each, known[lesson])
         for name, found in handed_in.items()
         for each in found
         if (lesson := each.lesson) in chosen
@@ -63,6 +63,13 @@ def grade(folder: Path, numbers: Sequence[str] = (), jobs: int | None = None, se
             grades += _grades(name, lesson, submission, answers.get((name, lesson), {}), verdicts)
     _write(folder, grades, handed_in)
     return grades
+
+
+def _answers(submission: Submission, asked: Mapping[str, str]) -> dict[str, list[Answer]]:
+    """Of all files of a lesson, those of the one that stands for it first."""
+    readable = [each for each in (submission, *submission.others) if each.notebook and not each.problem]
+    found = [answers_in(each.notebook, asked) for each in readable if each.notebook]
+    return {number: [a for one in found for a in one[number]] for number in asked} if found else {}
 
 
 def _chosen(numbers: Sequence[str], known: Mapping[str, object], handed_in: Sequence[str]) -> list[str]:

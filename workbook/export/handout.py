@@ -18,6 +18,11 @@ FILES = (
     *("Makefile", "tools/setup.py", "tools/lab.py", "pyproject.toml", "constraints.txt", "environment.yml"),
     *(".gitattributes", ".gitignore", "LICENSE", "LICENSE-TEXT"),
 )
+HAND_IN = """
+## Handing in
+
+Save the lesson, and hand in its file from `my_lessons`, as it is called there. Leave the names of the functions and the lines with `check` as they are.
+"""  # noqa: E501
 CACHES = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]+)[^)]*\)")  # to a file beside the text
 
@@ -33,7 +38,7 @@ def write_handout(folder: Path, lessons: Sequence[str]) -> None:
     for name in lessons:
         nbformat.write(with_links(name, {name: name for name in lessons}), folder / "notebooks" / name)
     readme = (WORKBOOK / "README.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(with_live_links(readme, folder), encoding="utf-8")
+    (folder / "README.md").write_text(with_live_links(readme, folder) + HAND_IN, encoding="utf-8")
 
 
 def with_live_links(text: str, folder: Path) -> str:

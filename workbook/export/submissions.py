@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
@@ -26,6 +26,7 @@ from .errors import ExportError
 from .notebooks import exercises_of_lessons
 
 KEPT = "as_it_came"  # folder of a student with the files that were repaired
+RESULTS = ("grades.csv", "class.html")
 OWN = ("_pages", KEPT)  # folders that are written beside what is handed in
 HEADING = re.compile(r"^# (\d\d) · ", flags=re.M)
 LARGEST = 100 * 2**20  # bytes of a notebook, with its pictures
@@ -43,6 +44,7 @@ class Submission:
         notebook: what is in it; None if it cannot be read.
         problem: why it is not graded; empty if it is.
         remarks: what was found and does not stand in the way.
+        others: further files of the same lesson; of each exercise the best answer counts.
     """
 
     student: str
@@ -51,6 +53,7 @@ class Submission:
     notebook: NotebookNode | None = None
     problem: str = ""
     remarks: tuple[str, ...] = ()
+    others: tuple[Submission, ...] = ()
 
 
 def students(folder: Path) -> list[Path]:
@@ -86,6 +89,22 @@ def submissions_of(student: Path, known: Mapping[str, Mapping[str, str]]) -> lis
     return chosen
 
 
+def findings(folder: Path) -> list[str]:
+    """A line for each file that stands out: what could not be read, or was repaired, or belongs to nobody.
+
+    Raises:
+        ExportError: there are no students.
+    """
+    known = exercises_of_lessons()
+    lines = [_loose_line(path) for path in _loose(folder)]
+    for student in students(folder):
+        for each in submissions_of(student, known):
+            said = [text for text in (each.problem, *each.remarks) if text]
+            if said:
+                lines.append(f"{student.name}: {each.path.name} {'; '.join(said)}")
+    return lines
+
+
 def collect(folder: Path, course: Path | None = None) -> list[str]:
     """Put right what came back, as far as that can be done, and say so.
 
@@ -106,7 +125,7 @@ def collect(folder: Path, course: Path | None = None) -> list[str]:
     if course is not None and not (course / "source").is_dir():
         raise ExportError(f"{course} has no folder `source`: it is no course that was exported")
     known = exercises_of_lessons()
-    lines = [f"{path.name}: lies outside of any student's folder, and is not graded" for path in _loose(folder)]
+    lines = [_loose_line(path) for path in _loose(folder)]
     for student in students(folder):
         found = submissions_of(student, known)
         said = [_put_right(student, each) for each in found]
@@ -118,7 +137,15 @@ def collect(folder: Path, course: Path | None = None) -> list[str]:
 
 
 def _loose(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.ipynb") if path.is_file()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in files if path.name not in RESULTS)
+
+
+def _loose_line(path: Path) -> str:
+    unpack = "unpack it: " if path.suffix in (".zip", ".gz", ".7z", ".rar") else ""
+    return f"{path.name}: {unpack}it lies outside of any student's folder, and is not graded"
 
 
 def _is_ours(path: Path) -> bool:
@@ -203,15 +230,14 @@ def _remarks(notebook: NotebookNode, asked: Mapping[str, str]) -> list[str]:
 
 
 def _one_of(same: list[Submission]) -> Submission:
-    """Of several files of one lesson the one with its name, or else the one that was changed last."""
+    """Of several files of one lesson the one with its name, or else the newest; the others go with it."""
     if len(same) == 1:
         return same[0]
     readable = [each for each in same if not each.problem] or same
-    named = [each for each in readable if each.path.name == each.lesson]
-    chosen = max(named or readable, key=lambda each: each.path.stat().st_mtime)
-    others = ", ".join(each.path.name for each in same if each is not chosen)
-    remarks = (*chosen.remarks, f"{others} was not taken")
-    return Submission(chosen.student, chosen.path, chosen.lesson, chosen.notebook, chosen.problem, remarks)
+    chosen = max(readable, key=lambda each: (each.path.name == each.lesson, each.path.stat().st_mtime))
+    others = tuple(each for each in same if each is not chosen)
+    remark = f"there is {', '.join(each.path.name for each in others)}, too: of each exercise the best answer counts"
+    return replace(chosen, remarks=(*chosen.remarks, remark), others=others)
 
 
 def _keep(came: Path, student: Path) -> None:

@@ -59,6 +59,8 @@ def update(folder: Path, numbers: Sequence[str] = ()) -> list[str]:
             if now in (None, handed_out.get(name)):
                 _copy(new / name, path)
                 written += 1
+            elif handed_out.get(name) == digest:
+                continue  # changed in it, and there is no new version
             elif path.suffix == ".ipynb":
                 same = [other for other in numbered(path) if _is(other, digest)]
                 beside = same[0] if same else free(path)
