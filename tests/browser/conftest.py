@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import pytest
 from jupyter import FLAGS, NOWHERE, PATIENCE, Lab, Lesson, Outside, Window, find_browser
@@ -24,21 +23,15 @@ def outside() -> Iterator[Outside]:
 
 
 @pytest.fixture(scope="session")
-def launch() -> Iterator[Callable[..., Browser]]:
-    """Starts a browser; the one Playwright behind it is shared, for a process can have no second."""
+def browser() -> Iterator[Browser]:
     path = find_browser()
     if path is None and os.environ.get("BROWSER_TESTS") != "required":
         pytest.skip("there is no Chromium or Chrome; install one, or name it: BROWSER_PATH=/path/to/chromium")
     assert path, "BROWSER_TESTS=required, but there is no Chromium or Chrome"
     with sync_playwright() as playwright:
-        yield partial(playwright.chromium.launch, executable_path=path, args=FLAGS)
-
-
-@pytest.fixture(scope="session")
-def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
-    found = launch(proxy=NOWHERE)
-    yield found
-    found.close()
+        found = playwright.chromium.launch(executable_path=path, args=FLAGS, proxy=NOWHERE)
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="session")

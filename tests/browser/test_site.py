@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import pytest
-from jupyter import AXE
+from jupyter import AXE, FLAGS, find_browser
 from playwright.sync_api import Browser, Page, expect
 
 from tools import build_site
@@ -91,11 +91,11 @@ def test_each_recipe_has_an_anchor_of_its_own(book) -> None:
 
 
 @pytest.fixture(scope="module")
-def reader(launch: Callable[..., Browser]) -> Iterator[Browser]:
+def reader(browser: Browser) -> Iterator[Browser]:
     """A browser of its own, without the proxy of the other tests, so that each request can be seen."""
-    browser = launch()
-    yield browser
-    browser.close()
+    found = browser.browser_type.launch(executable_path=find_browser(), args=FLAGS)
+    yield found
+    found.close()
 
 
 @pytest.fixture(params=["light", "dark"])
