@@ -314,8 +314,10 @@ class Lesson:
 
     def expect_still(self, name: str, text: str) -> None:
         """What was stored of an interactive is there without a kernel, with this text, and no error in its place."""
+        said = f"Run this cell to use the controls of this {name}"
+        self.page.evaluate(SCROLL_TO, said)
         outputs = self.notebook.locator(".jp-OutputArea-output")
-        still = outputs.filter(has_text=f"Run this cell to use the controls of this {name}")
+        still = outputs.filter(has_text=said)
         expect(still).to_contain_text(text)
         expect(outputs.filter(has_text="Error displaying widget")).to_have_count(0)
 
@@ -343,10 +345,19 @@ CLOSE = """async id => {
 }"""
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # JupyterLab lays out only what is near the screen
+# JupyterLab draws cells that are out of sight when the browser finds the time, which may be never
+SCROLL_TO = """async text => {
+    const content = jupyterapp.shell.currentWidget.content
+    await content.scrollToItem([...content.model.cells].findIndex(
+        cell => cell.type === 'code' && JSON.stringify(cell.outputs.toJSON()).includes(text)), 'center')
+}"""
 ALL_CELLS = """async () => {
     const content = jupyterapp.shell.currentWidget.content
+    for (const [number, cell] of content.widgets.entries())
+        if (cell.placeholder) await content.scrollToItem(number)
     content.notebookConfig = {...content.notebookConfig, windowingMode: 'none'}
     await new Promise(resolve => setTimeout(resolve, 1000))
+    if (content.widgets.some(cell => cell.placeholder)) throw Error('not all cells are drawn')
 }"""
 VIOLATIONS = """async parts => {
     const {violations} = await axe.run({include: [...document.querySelectorAll(parts)]}, {resultTypes: ['violations']})
